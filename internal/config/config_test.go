@@ -1,0 +1,82 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/gr2/gr2/internal/config"
+	"github.com/gr2/gr2/internal/fault"
+)
+
+func TestPresetsLoad(t *testing.T) {
+	for _, name := range config.Presets() {
+		if _, err := config.Load(name, "", nil); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestLaterSourcesWin(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "gr2.yaml")
+	if err := os.WriteFile(file, []byte("seed: 5\nsft:\n  lr: 0.25\n  epochs: 7\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o, err := config.Load("nano", file, []string{"sft.epochs=9", "slates.orders=[sasrec, bpr]", "prompt.sid=false"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Seed != 5 || o.SFT.LR != 0.25 || o.SFT.Epochs != 9 || o.Model.Hidden != 96 || o.Model.Architecture != "LlamaForCausalLM" {
+		t.Errorf("composed %+v", o)
+	}
+	if !reflect.DeepEqual(o.Slates.Orders, []string{"sasrec", "bpr"}) || o.Prompt.SID {
+		t.Errorf("settings not applied: %+v %+v", o.Slates, o.Prompt)
+	}
+}
+
+func TestResolvedConfigurationReadsBack(t *testing.T) {
+	o, err := config.Load("small", "", []string{"seed=3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := config.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := config.Read(b, "config.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(o.SFT, back.SFT) || back.Seed != 3 {
+		t.Errorf("read back %+v", back)
+	}
+}
+
+func TestWrongConfigurationIsNamed(t *testing.T) {
+	cases := []struct{ preset, setting, want string }{
+		{"smal", "", `preset "smal" is unknown`},
+		{"small", "stf.lr=1", `did you mean "sft.lr"`},
+		{"small", "sft.epoch=1", `did you mean "sft.epochs"`},
+		{"small", "sft", "section.key=value"},
+		{"small", "sft.lr=fast", "sft.lr=fast"},
+		{"small", "slates.k=51", "slates.k is 51; use 2 to 50"},
+		{"small", "slates.orders=[sasrec, magic]", `slates.orders is "magic"`},
+		{"small", "sft.orders=[logged]", `sft.orders is "logged"`},
+		{"small", "eval.decode=", "eval.decode"},
+	}
+	for _, c := range cases {
+		var settings []string
+		if c.setting != "" {
+			settings = []string{c.setting}
+		}
+		_, err := config.Load(c.preset, "", settings)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s %s: error %q, want one line with %q", c.preset, c.setting, err, c.want)
+		}
+		if fault.Exit(err) != 2 {
+			t.Errorf("%s %s: exit %d", c.preset, c.setting, fault.Exit(err))
+		}
+	}
+}

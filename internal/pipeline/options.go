@@ -1,0 +1,257 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gr2/gr2/internal/fault"
+)
+
+// Options is the resolved configuration of a run. It is stored as
+// RUN/config.yaml; every key can be set in a file or by --set section.key=value.
+type Options struct {
+	Seed      uint64           `yaml:"seed" json:"seed"`
+	Data      DataOptions      `yaml:"data" json:"data"`
+	Slates    SlateOptions     `yaml:"slates" json:"slates"`
+	Evidence  EvidenceOptions  `yaml:"evidence" json:"evidence"`
+	SID       SIDOptions       `yaml:"sid" json:"sid"`
+	Tokenizer TokenizerOptions `yaml:"tokenizer" json:"tokenizer"`
+	Prompt    PromptOptions    `yaml:"prompt" json:"prompt"`
+	Model     ModelOptions     `yaml:"model" json:"model"`
+	Midtrain  MidtrainOptions  `yaml:"midtrain" json:"midtrain"`
+	SFT       SFTOptions       `yaml:"sft" json:"sft"`
+	Eval      EvalOptions      `yaml:"eval" json:"eval"`
+}
+
+// DataOptions choose the part of the data set and its split.
+type DataOptions struct {
+	// Core keeps users and items with at least so many events, iterated; 0
+	// keeps all.
+	Core int `yaml:"core" json:"core"`
+	// Protocol is auto, leave-one-out, time or logged. auto is logged when the
+	// data set has impressions and leave-one-out otherwise.
+	Protocol string `yaml:"protocol" json:"protocol"`
+	// ValidShare and TestShare of the time span's events (time) or of the
+	// impressions (logged).
+	ValidShare float64 `yaml:"valid_share" json:"valid_share"`
+	TestShare  float64 `yaml:"test_share" json:"test_share"`
+	// Steps is the number of equal steps of the test window.
+	Steps int `yaml:"steps" json:"steps"`
+}
+
+// SlateOptions choose the incoming orders and the size of the slates.
+type SlateOptions struct {
+	// K is the number of candidates of a built slate, 2 to 50.
+	K int `yaml:"k" json:"k"`
+	// Orders are the legacy rankers whose slates are built and evaluated:
+	// sasrec, bpr, blend; for a data set with impressions "logged" stands alone.
+	Orders []string `yaml:"orders" json:"orders"`
+	// Epochs bounds the training of SASRec; early stopping usually ends it sooner.
+	Epochs int `yaml:"epochs" json:"epochs"`
+	// Folds is the number of user folds of cross-fitting.
+	Folds int `yaml:"folds" json:"folds"`
+	// Positions is how many of a user's last training positions become slates.
+	Positions int `yaml:"positions" json:"positions"`
+}
+
+// EvidenceOptions choose the evidence and its buckets.
+type EvidenceOptions struct {
+	// Buckets a feature has besides bucket 0, which means none.
+	Buckets int `yaml:"buckets" json:"buckets"`
+	// Prompt are the names of the features that become evidence tokens; empty
+	// takes the package's default set.
+	Prompt []string `yaml:"prompt" json:"prompt"`
+}
+
+// SIDOptions choose the semantic IDs.
+type SIDOptions struct {
+	Levels int `yaml:"levels" json:"levels"`
+	Width  int `yaml:"width" json:"width"`
+	// Dim is the size of the text embedding.
+	Dim        int `yaml:"dim" json:"dim"`
+	Iterations int `yaml:"iterations" json:"iterations"`
+}
+
+// TokenizerOptions choose the byte-level BPE.
+type TokenizerOptions struct {
+	// Vocab is the number of BPE tokens before special and SID tokens.
+	Vocab int `yaml:"vocab" json:"vocab"`
+}
+
+// PromptOptions switch the parts of a prompt; see docs/prompt.md.
+type PromptOptions struct {
+	Template   string `yaml:"template" json:"template"` // compact or full
+	SID        bool   `yaml:"sid" json:"sid"`
+	Brackets   bool   `yaml:"brackets" json:"brackets"` // begin and end tokens around SIDs
+	Title      bool   `yaml:"title" json:"title"`
+	Brand      bool   `yaml:"brand" json:"brand"`
+	Category   bool   `yaml:"category" json:"category"`
+	SameDay    bool   `yaml:"same_day" json:"same_day"`
+	Rank       bool   `yaml:"rank" json:"rank"`
+	Evidence   bool   `yaml:"evidence" json:"evidence"`
+	HistoryMax int    `yaml:"history_max" json:"history_max"` // items
+	TitleMax   int    `yaml:"title_max" json:"title_max"`     // tokens
+	NumberAt   string `yaml:"number_at" json:"number_at"`     // start, end or both
+	MaxTokens  int    `yaml:"max_tokens" json:"max_tokens"`   // of a whole prompt
+}
+
+// ModelOptions are the decoder's shape.
+type ModelOptions struct {
+	Architecture string `yaml:"architecture" json:"architecture"` // LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM
+	Hidden       int    `yaml:"hidden" json:"hidden"`
+	Layers       int    `yaml:"layers" json:"layers"`
+	Heads        int    `yaml:"heads" json:"heads"`
+	KVHeads      int    `yaml:"kv_heads" json:"kv_heads"`
+	Intermediate int    `yaml:"intermediate" json:"intermediate"`
+	MaxPositions int    `yaml:"max_positions" json:"max_positions"`
+}
+
+// OptimOptions are what the training stages share.
+type OptimOptions struct {
+	Epochs      float64 `yaml:"epochs" json:"epochs"`
+	BatchTokens int     `yaml:"batch_tokens" json:"batch_tokens"` // of one packed micro-batch
+	Accumulate  int     `yaml:"accumulate" json:"accumulate"`     // micro-batches a step
+	LR          float64 `yaml:"lr" json:"lr"`
+	Floor       float64 `yaml:"floor" json:"floor"`   // final learning rate as a share of lr
+	Warmup      float64 `yaml:"warmup" json:"warmup"` // share of the stage
+	Decay       float64 `yaml:"decay" json:"decay"`
+	Clip        float64 `yaml:"clip" json:"clip"`             // global gradient norm
+	Checkpoint  int     `yaml:"checkpoint" json:"checkpoint"` // steps
+}
+
+// MidtrainOptions are the tokenised mid-training (GR2 section 2).
+type MidtrainOptions struct {
+	OptimOptions `yaml:",inline"`
+	// Examples in one epoch.
+	Examples int `yaml:"examples" json:"examples"`
+	// WarmupShare of the examples trains only the new token embeddings, at WarmupLR.
+	WarmupShare float64 `yaml:"warmup_share" json:"warmup_share"`
+	WarmupLR    float64 `yaml:"warmup_lr" json:"warmup_lr"`
+	// UserShare of the users gives sequences; the others' earlier positions
+	// give the slates of SFT. A policy that has read a user's sequence has
+	// memorised that user's slates.
+	UserShare float64 `yaml:"user_share" json:"user_share"`
+	// The mixture, by examples.
+	Sequence float64 `yaml:"sequence" json:"sequence"`
+	Persona  float64 `yaml:"persona" json:"persona"`
+	Caption  float64 `yaml:"caption" json:"caption"`
+	Text     float64 `yaml:"text" json:"text"`
+}
+
+// SFTOptions are supervised fine-tuning (GR2 eq. 3).
+type SFTOptions struct {
+	OptimOptions `yaml:",inline"`
+	// Orders whose slates are trained on; empty takes all of slates.orders.
+	Orders []string `yaml:"orders" json:"orders"`
+	// Shuffle is the share of examples whose candidates are shown in random order.
+	Shuffle float64 `yaml:"shuffle" json:"shuffle"`
+	// FirstShare is the share of examples whose positives stand first; in the
+	// others random negatives stand before them and carry no loss, so that the
+	// policy also learns the next choice after a wrong one.
+	FirstShare float64 `yaml:"first_share" json:"first_share"`
+	// LambdaReason and LambdaOutput weigh the loss of trace and ranking.
+	LambdaReason float64 `yaml:"lambda_reason" json:"lambda_reason"`
+	LambdaOutput float64 `yaml:"lambda_output" json:"lambda_output"`
+	// ValidShare of the validation slates chooses the checkpoint; the rest trains.
+	ValidShare float64 `yaml:"valid_share" json:"valid_share"`
+	// Validations is how often the stage is validated.
+	Validations int `yaml:"validations" json:"validations"`
+	// ValidSlates bounds the slates of one validation.
+	ValidSlates int `yaml:"valid_slates" json:"valid_slates"`
+}
+
+// EvalOptions are the protocol on the test set.
+type EvalOptions struct {
+	// Decode is generate (greedy under the grammar) or first (order by the
+	// logits of the first choice).
+	Decode string `yaml:"decode" json:"decode"`
+	// Bootstrap is the number of resamples.
+	Bootstrap int `yaml:"bootstrap" json:"bootstrap"`
+	// ProbeSlates bounds the slates of the shuffle and free-decoding probes.
+	ProbeSlates int `yaml:"probe_slates" json:"probe_slates"`
+	// Samples is the number of slates shown in the report.
+	Samples int `yaml:"samples" json:"samples"`
+}
+
+// Validate says which field is wrong and what would be right.
+func (o *Options) Validate() error {
+	c := checker{}
+	c.oneOf("data.protocol", o.Data.Protocol, "auto", "leave-one-out", "time", "logged")
+	c.within("data.core", float64(o.Data.Core), 0, 1000)
+	c.within("data.valid_share", o.Data.ValidShare, 0.001, 0.5)
+	c.within("data.test_share", o.Data.TestShare, 0.001, 0.5)
+	c.within("data.steps", float64(o.Data.Steps), 1, 366)
+	c.within("slates.k", float64(o.Slates.K), 2, 50)
+	c.within("slates.epochs", float64(o.Slates.Epochs), 1, 1000)
+	c.within("slates.folds", float64(o.Slates.Folds), 2, 20)
+	c.within("slates.positions", float64(o.Slates.Positions), 1, 50)
+	for _, name := range o.Slates.Orders {
+		c.oneOf("slates.orders", name, "sasrec", "bpr", "blend", "logged")
+	}
+	for _, name := range o.SFT.Orders {
+		c.oneOf("sft.orders", name, o.Slates.Orders...)
+	}
+	c.within("evidence.buckets", float64(o.Evidence.Buckets), 2, 64)
+	c.within("sid.levels", float64(o.SID.Levels), 1, 8)
+	c.within("sid.width", float64(o.SID.Width), 2, 256)
+	c.within("sid.dim", float64(o.SID.Dim), 2, 2048)
+	c.within("sid.iterations", float64(o.SID.Iterations), 1, 1000)
+	c.within("tokenizer.vocab", float64(o.Tokenizer.Vocab), 300, 200000)
+	c.oneOf("prompt.template", o.Prompt.Template, "compact", "full")
+	c.oneOf("prompt.number_at", o.Prompt.NumberAt, "start", "end", "both")
+	c.within("prompt.history_max", float64(o.Prompt.HistoryMax), 0, 200)
+	c.within("prompt.title_max", float64(o.Prompt.TitleMax), 1, 200)
+	c.within("prompt.max_tokens", float64(o.Prompt.MaxTokens), 64, 32768)
+	c.within("model.max_positions", float64(o.Model.MaxPositions), float64(o.Prompt.MaxTokens)+64, 65536)
+	c.optim("midtrain", o.Midtrain.OptimOptions)
+	c.within("midtrain.examples", float64(o.Midtrain.Examples), 0, 1e9)
+	c.within("midtrain.warmup_share", o.Midtrain.WarmupShare, 0, 0.9)
+	c.within("midtrain.warmup_lr", o.Midtrain.WarmupLR, 0, 1)
+	c.within("midtrain.user_share", o.Midtrain.UserShare, 0, 1)
+	c.optim("sft", o.SFT.OptimOptions)
+	c.within("sft.shuffle", o.SFT.Shuffle, 0, 1)
+	c.within("sft.first_share", o.SFT.FirstShare, 0, 1)
+	c.within("sft.valid_share", o.SFT.ValidShare, 0.05, 1)
+	c.within("sft.validations", float64(o.SFT.Validations), 1, 100)
+	c.within("sft.valid_slates", float64(o.SFT.ValidSlates), 1, 1e6)
+	c.oneOf("eval.decode", o.Eval.Decode, "generate", "first")
+	c.within("eval.bootstrap", float64(o.Eval.Bootstrap), 100, 1e6)
+	c.within("eval.probe_slates", float64(o.Eval.ProbeSlates), 1, 1e6)
+	c.within("eval.samples", float64(o.Eval.Samples), 0, 1000)
+	return c.err()
+}
+
+// checker collects every wrong field, so that a user mends them in one go.
+type checker struct{ wrong []string }
+
+func (c *checker) oneOf(field, value string, choices ...string) {
+	if !slices.Contains(choices, value) {
+		c.wrong = append(c.wrong, fmt.Sprintf("%s is %q; use one of %s", field, value, strings.Join(choices, ", ")))
+	}
+}
+
+func (c *checker) within(field string, value, low, high float64) {
+	if !(value >= low && value <= high) {
+		c.wrong = append(c.wrong, fmt.Sprintf("%s is %g; use %g to %g", field, value, low, high))
+	}
+}
+
+func (c *checker) optim(section string, o OptimOptions) {
+	c.within(section+".epochs", o.Epochs, 0, 1000)
+	c.within(section+".batch_tokens", float64(o.BatchTokens), 64, 1<<20)
+	c.within(section+".accumulate", float64(o.Accumulate), 1, 1024)
+	c.within(section+".lr", o.LR, 1e-8, 1)
+	c.within(section+".floor", o.Floor, 0, 1)
+	c.within(section+".warmup", o.Warmup, 0, 1)
+	c.within(section+".decay", o.Decay, 0, 1)
+	c.within(section+".clip", o.Clip, 1e-3, 1e6)
+	c.within(section+".checkpoint", float64(o.Checkpoint), 1, 1e9)
+}
+
+func (c *checker) err() error {
+	if len(c.wrong) == 0 {
+		return nil
+	}
+	return fault.Usagef("configuration: %s", strings.Join(c.wrong, "; "))
+}

@@ -1,0 +1,58 @@
+package train
+
+import (
+	"math"
+
+	"github.com/gr2/gr2/internal/prompt"
+)
+
+// Source gives the examples of a stage.
+type Source interface {
+	// Len is the number of examples of one epoch.
+	Len() int
+	// Example makes example i (0 <= i < Len) of an epoch. The same arguments
+	// give the same example.
+	Example(epoch, i int) (prompt.Example, error)
+}
+
+// Options are the loop's settings.
+type Options struct {
+	// Epochs over the source; a fraction is a part of a pass.
+	Epochs float64
+	// BatchTokens bounds the tokens of one packed micro-batch. A longer
+	// example makes a batch of its own.
+	BatchTokens int
+	// Accumulate is the number of micro-batches of a step.
+	Accumulate int
+	LR         float64
+	// Floor is the final learning rate as a share of LR.
+	Floor float64
+	// Warmup is the share of the examples over which the rate rises from 0.
+	Warmup float64
+	// Decay is AdamW's decoupled weight decay.
+	Decay float64
+	// Clip bounds the global norm of the gradient.
+	Clip float64
+	Seed uint64
+	// Checkpoint is the number of steps between two checkpoints.
+	Checkpoint int
+	// Validations is how often Validate is called, evenly spaced, the last
+	// time at the end.
+	Validations int
+	// NewTokensFrom freezes all but the rows of the embedding from this token
+	// on (token warm-up, GR2 section 2); 0 trains everything.
+	NewTokensFrom int
+}
+
+// rate is the learning rate after a share done of the stage: linear warm-up,
+// then a cosine down to the floor.
+func (o *Options) rate(done float64) float64 {
+	if done < o.Warmup {
+		return o.LR * done / o.Warmup
+	}
+	along := 0.0
+	if o.Warmup < 1 {
+		along = min(1, (done-o.Warmup)/(1-o.Warmup))
+	}
+	return o.LR * (o.Floor + (1-o.Floor)*(1+math.Cos(math.Pi*along))/2)
+}

@@ -1,0 +1,90 @@
+package train
+
+import (
+	"math/rand/v2"
+
+	"github.com/gr2/gr2/internal/nn"
+	"github.com/gr2/gr2/internal/prompt"
+	"github.com/gr2/gr2/internal/rng"
+)
+
+// feed hands out the examples of all epochs in their shuffled order and packs
+// them. Its whole state is next, the number of examples handed out.
+type feed struct {
+	source Source
+	seed   uint64
+	total  int // examples of the whole stage
+	next   int
+
+	epoch int // whose order is held; -1 for none
+	order []int
+}
+
+func newFeed(source Source, o *Options) *feed {
+	return &feed{source: source, seed: o.Seed, total: int(o.Epochs*float64(source.Len()) + 0.5), epoch: -1}
+}
+
+// done is the share of the examples handed out.
+func (f *feed) done() float64 {
+	if f.total == 0 {
+		return 1
+	}
+	return float64(f.next) / float64(f.total)
+}
+
+func (f *feed) at(n int) (prompt.Example, error) {
+	epoch := n / f.source.Len()
+	if epoch != f.epoch {
+		f.epoch = epoch
+		f.order = permutation(rng.New(f.seed, rng.Key("order"), uint64(epoch)), f.source.Len())
+	}
+	return f.source.Example(epoch, f.order[n%f.source.Len()])
+}
+
+func permutation(r *rand.Rand, n int) []int { return r.Perm(n) }
+
+// batch packs examples until the next would not fit. It returns the sum of
+// the loss weights, or nil at the end of the stage.
+func (f *feed) batch(tokens int) (*nn.Batch, float64, error) {
+	var b *nn.Batch
+	weight := 0.0
+	for f.next < f.total {
+		e, err := f.at(f.next)
+		if err != nil {
+			return nil, 0, err
+		}
+		if b != nil && len(b.Tokens)+len(e.Tokens) > tokens {
+			return b, weight, nil
+		}
+		f.next++
+		if len(e.Tokens) < 2 {
+			continue
+		}
+		if b == nil {
+			b = &nn.Batch{}
+		}
+		weight += appendExample(b, &e)
+	}
+	return b, weight, nil
+}
+
+// appendExample adds the example as one document: position t predicts token
+// t+1 with that token's weight.
+func appendExample(b *nn.Batch, e *prompt.Example) float64 {
+	b.Docs = append(b.Docs, int32(len(b.Tokens)))
+	b.Tokens = append(b.Tokens, e.Tokens...)
+	last := len(e.Tokens) - 1
+	sum := 0.0
+	for t := range e.Tokens {
+		b.Pos = append(b.Pos, int32(t))
+		if t == last || e.Weights[t+1] == 0 {
+			b.Targets = append(b.Targets, -1)
+			b.Weights = append(b.Weights, 0)
+			continue
+		}
+		b.Targets = append(b.Targets, e.Tokens[t+1])
+		b.Weights = append(b.Weights, e.Weights[t+1])
+		sum += float64(e.Weights[t+1])
+	}
+	return sum
+}

@@ -1,0 +1,229 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/gr2/gr2/internal/durable"
+	"github.com/gr2/gr2/internal/lm"
+	"github.com/gr2/gr2/internal/nn"
+)
+
+// Run is one training of one model. Two runs of a stage (token warm-up, then
+// all parameters) have different folders.
+type Run struct {
+	// Dir holds the state for resuming and metrics.jsonl.
+	Dir string
+	// Model is trained in place and ends with the chosen weights: the best
+	// validated ones, or the last where there is no Validate.
+	Model   *lm.Model
+	Source  Source
+	Options Options
+	// Validate measures the model on validation data; nil for none.
+	Validate func(ctx context.Context) (Validation, error)
+	// Progress is told about steps, at most a few times a second; may be nil.
+	Progress func(Status)
+}
+
+// Validation is one measurement. The run keeps the weights with the highest
+// Score, the earliest among equals.
+type Validation struct {
+	Score   float64
+	Metrics map[string]float64
+}
+
+// Status is the state of a run under way.
+type Status struct {
+	Step            int
+	Done            float64 // share of the stage
+	Loss            float64 // of the last step, weighted mean over its tokens
+	TokensPerSecond float64 // since the start of this process
+	Validation      *Validation
+}
+
+// Result is a finished run.
+type Result struct {
+	Steps     int     `json:"steps"`
+	BestStep  int     `json:"best_step"`
+	BestScore float64 `json:"best_score"`
+}
+
+// line is one row of metrics.jsonl. Rows of steps have Loss; rows of
+// validations have Valid.
+type line struct {
+	Step     int                `json:"step"`
+	Done     float64            `json:"done"`
+	Loss     *float64           `json:"loss,omitempty"`
+	LR       float64            `json:"lr,omitempty"`
+	GradNorm float64            `json:"grad_norm,omitempty"`
+	Tokens   int                `json:"tokens,omitempty"`
+	Valid    map[string]float64 `json:"valid,omitempty"`
+}
+
+// loop is a Run with its moving parts.
+type loop struct {
+	*Run
+	decoder *nn.Decoder
+	tape    *nn.Tape
+	adam    *nn.AdamW
+	feed    *feed
+	state   state
+	log     *durable.Log
+	began   time.Time
+	tokens  int
+	told    time.Time
+}
+
+// Do trains to the end, going on from the last checkpoint if there is one. On
+// a cancelled context it writes a checkpoint and returns the context's error.
+func (r *Run) Do(ctx context.Context) (Result, error) {
+	l := &loop{Run: r, decoder: nn.NewDecoder(r.Model), tape: nn.NewTape(), feed: newFeed(r.Source, &r.Options), began: time.Now()}
+	l.freeze()
+	o := &r.Options
+	l.adam = nn.NewAdamW(l.decoder.Params(), nn.AdamWOptions{LR: o.LR, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: o.Decay})
+	if err := l.resume(); err != nil {
+		return Result{}, err
+	}
+	if l.state.Finished {
+		return l.state.Result, nil
+	}
+	log, err := durable.OpenLog(filepath.Join(r.Dir, "metrics.jsonl"), l.state.LogBytes)
+	if err != nil {
+		return Result{}, err
+	}
+	l.log = log
+	defer log.Close()
+	if err := l.train(ctx); err != nil {
+		return Result{}, err
+	}
+	return l.state.Result, l.finish()
+}
+
+// freeze applies the token warm-up: only new rows of the embedding learn.
+func (l *loop) freeze() {
+	from := l.Options.NewTokensFrom
+	for _, p := range l.decoder.Params() {
+		p.Frozen, p.TrainFrom = false, 0
+		if from == 0 {
+			continue
+		}
+		if p.Rows == l.Model.Config.VocabSize {
+			p.TrainFrom = from
+		} else {
+			p.Frozen = true
+		}
+	}
+}
+
+func (l *loop) train(ctx context.Context) error {
+	for l.feed.next < l.feed.total {
+		if ctx.Err() != nil {
+			if err := l.checkpoint(); err != nil {
+				return err
+			}
+			return ctx.Err()
+		}
+		row, err := l.step()
+		if err != nil {
+			return err
+		}
+		if row == nil {
+			continue
+		}
+		if err := l.log.Append(row); err != nil {
+			return err
+		}
+		if err := l.validate(ctx); err != nil {
+			return err
+		}
+		l.tell(*row.Loss, nil)
+		if l.state.Steps%l.Options.Checkpoint == 0 {
+			if err := l.checkpoint(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// step accumulates the gradient of some micro-batches and applies it. The loss
+// is the weighted mean over all their tokens, so a step of one micro-batch of
+// eight examples equals a step of eight of one. It returns nil where no token
+// carried a weight.
+func (l *loop) step() (*line, error) {
+	o := &l.Options
+	rate := o.rate(l.feed.done())
+	var batches []*nn.Batch
+	norm := 0.0
+	for range o.Accumulate {
+		b, weight, err := l.feed.batch(o.BatchTokens)
+		if err != nil {
+			return nil, err
+		}
+		if b != nil && weight > 0 {
+			batches = append(batches, b)
+			norm += weight
+		}
+	}
+	if len(batches) == 0 {
+		return nil, nil
+	}
+	loss, tokens := 0.0, 0
+	for _, b := range batches {
+		l.tape.Reset()
+		out := l.decoder.Loss(l.tape, b, float32(norm))
+		l.tape.Backward(out)
+		loss += float64(out.Value[0])
+		tokens += len(b.Tokens)
+	}
+	if loss != loss {
+		return nil, fmt.Errorf("the loss is not a number at step %d: lower the learning rate", l.state.Steps+1)
+	}
+	grad := nn.ClipGradNorm(l.decoder.Params(), o.Clip)
+	l.adam.Step(rate)
+	l.state.Steps++
+	l.tokens += tokens
+	return &line{Step: l.state.Steps, Done: l.feed.done(), Loss: &loss, LR: rate, GradNorm: grad, Tokens: tokens}, nil
+}
+
+// validate measures the model when the next of the evenly spaced points is
+// reached, and keeps a copy of the best weights.
+func (l *loop) validate(ctx context.Context) error {
+	if l.Validate == nil {
+		return nil
+	}
+	due := int(l.feed.done() * float64(max(1, l.Options.Validations)))
+	if due <= l.state.Validations {
+		return nil
+	}
+	v, err := l.Validate(ctx)
+	if err != nil {
+		return err
+	}
+	first := l.state.Validations == 0
+	l.state.Validations = due
+	if err := l.log.Append(&line{Step: l.state.Steps, Done: l.feed.done(), Valid: v.Metrics}); err != nil {
+		return err
+	}
+	l.tell(0, &v)
+	if first || v.Score > l.state.BestScore {
+		l.state.BestScore, l.state.BestStep = v.Score, l.state.Steps
+		if err := l.keepBest(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *loop) tell(loss float64, v *Validation) {
+	if l.Progress == nil || (v == nil && time.Since(l.told) < 200*time.Millisecond) {
+		return
+	}
+	l.told = time.Now()
+	l.Progress(Status{
+		Step: l.state.Steps, Done: l.feed.done(), Loss: loss, Validation: v,
+		TokensPerSecond: float64(l.tokens) / time.Since(l.began).Seconds(),
+	})
+}

@@ -1,0 +1,11 @@
+// Package sft makes the examples of supervised fine-tuning: a slate's prompt
+// and the ranking to answer (GR2 eq. 3), with the two loss weights of trace
+// and output.
+//
+// The answer names the positives first, by falling grade. Were that all, the
+// policy would never see the state after a wrong first choice, and its later
+// choices would be those of the incoming order. So a share of the examples
+// puts random negatives before the positives and takes no loss on them: what
+// is learned is the choice among the candidates that remain, as in the
+// Plackett-Luce model of a ranking.
+package sft
