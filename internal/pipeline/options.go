@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/gr2/gr2/internal/fault"
+	"github.com/gr2/gr2/internal/prompt"
 )
 
 // Options is the resolved configuration of a run. It is stored as
@@ -14,10 +15,9 @@ type Options struct {
 	Seed      uint64           `yaml:"seed" json:"seed"`
 	Data      DataOptions      `yaml:"data" json:"data"`
 	Slates    SlateOptions     `yaml:"slates" json:"slates"`
-	Evidence  EvidenceOptions  `yaml:"evidence" json:"evidence"`
 	SID       SIDOptions       `yaml:"sid" json:"sid"`
 	Tokenizer TokenizerOptions `yaml:"tokenizer" json:"tokenizer"`
-	Prompt    PromptOptions    `yaml:"prompt" json:"prompt"`
+	Prompt    prompt.Options   `yaml:"prompt" json:"prompt"`
 	Model     ModelOptions     `yaml:"model" json:"model"`
 	Midtrain  MidtrainOptions  `yaml:"midtrain" json:"midtrain"`
 	SFT       SFTOptions       `yaml:"sft" json:"sft"`
@@ -55,15 +55,6 @@ type SlateOptions struct {
 	Positions int `yaml:"positions" json:"positions"`
 }
 
-// EvidenceOptions choose the evidence and its buckets.
-type EvidenceOptions struct {
-	// Buckets a feature has besides bucket 0, which means none.
-	Buckets int `yaml:"buckets" json:"buckets"`
-	// Prompt are the names of the features that become evidence tokens; empty
-	// takes the package's default set.
-	Prompt []string `yaml:"prompt" json:"prompt"`
-}
-
 // SIDOptions choose the semantic IDs.
 type SIDOptions struct {
 	Levels int `yaml:"levels" json:"levels"`
@@ -77,23 +68,6 @@ type SIDOptions struct {
 type TokenizerOptions struct {
 	// Vocab is the number of BPE tokens before special and SID tokens.
 	Vocab int `yaml:"vocab" json:"vocab"`
-}
-
-// PromptOptions switch the parts of a prompt; see docs/prompt.md.
-type PromptOptions struct {
-	Template   string `yaml:"template" json:"template"` // compact or full
-	SID        bool   `yaml:"sid" json:"sid"`
-	Brackets   bool   `yaml:"brackets" json:"brackets"` // begin and end tokens around SIDs
-	Title      bool   `yaml:"title" json:"title"`
-	Brand      bool   `yaml:"brand" json:"brand"`
-	Category   bool   `yaml:"category" json:"category"`
-	SameDay    bool   `yaml:"same_day" json:"same_day"`
-	Rank       bool   `yaml:"rank" json:"rank"`
-	Evidence   bool   `yaml:"evidence" json:"evidence"`
-	HistoryMax int    `yaml:"history_max" json:"history_max"` // items
-	TitleMax   int    `yaml:"title_max" json:"title_max"`     // tokens
-	NumberAt   string `yaml:"number_at" json:"number_at"`     // start, end or both
-	MaxTokens  int    `yaml:"max_tokens" json:"max_tokens"`   // of a whole prompt
 }
 
 // ModelOptions are the decoder's shape.
@@ -192,14 +166,12 @@ func (o *Options) Validate() error {
 	for _, name := range o.SFT.Orders {
 		c.oneOf("sft.orders", name, o.Slates.Orders...)
 	}
-	c.within("evidence.buckets", float64(o.Evidence.Buckets), 2, 64)
 	c.within("sid.levels", float64(o.SID.Levels), 1, 8)
 	c.within("sid.width", float64(o.SID.Width), 2, 256)
 	c.within("sid.dim", float64(o.SID.Dim), 2, 2048)
 	c.within("sid.iterations", float64(o.SID.Iterations), 1, 1000)
 	c.within("tokenizer.vocab", float64(o.Tokenizer.Vocab), 300, 200000)
-	c.oneOf("prompt.template", o.Prompt.Template, "compact", "full")
-	c.oneOf("prompt.number_at", o.Prompt.NumberAt, "start", "end", "both")
+	c.within("prompt.evidence_buckets", float64(o.Prompt.EvidenceBuckets), 3, 64)
 	c.within("prompt.history_max", float64(o.Prompt.HistoryMax), 0, 200)
 	c.within("prompt.title_max", float64(o.Prompt.TitleMax), 1, 200)
 	c.within("prompt.max_tokens", float64(o.Prompt.MaxTokens), 64, 32768)

@@ -82,7 +82,7 @@ func (r *Run) Do(ctx context.Context) (Result, error) {
 	l := &loop{Run: r, decoder: nn.NewDecoder(r.Model), tape: nn.NewTape(), feed: newFeed(r.Source, &r.Options), began: time.Now()}
 	l.freeze()
 	o := &r.Options
-	l.adam = nn.NewAdamW(l.decoder.Params(), nn.AdamWOptions{LR: o.LR, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: o.Decay})
+	l.adam = nn.NewAdamW(l.decoder.Params(), nn.AdamWOptions{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: o.Decay})
 	if err := l.resume(); err != nil {
 		return Result{}, err
 	}
@@ -172,6 +172,9 @@ func (l *loop) step() (*line, error) {
 	}
 	loss, tokens := 0.0, 0
 	for _, b := range batches {
+		if err := l.decoder.Check(b); err != nil {
+			return nil, err
+		}
 		l.tape.Reset()
 		out := l.decoder.Loss(l.tape, b, float32(norm))
 		l.tape.Backward(out)

@@ -1,0 +1,143 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gr2/gr2/internal/durable"
+	"github.com/gr2/gr2/internal/lm"
+	"github.com/gr2/gr2/internal/rng"
+	"github.com/gr2/gr2/internal/token"
+	"github.com/gr2/gr2/internal/train"
+	"github.com/gr2/gr2/internal/train/midtrain"
+)
+
+// modelDir is a trained stage's Hugging Face directory, stateDir its state.
+const (
+	modelDir = "model"
+	stateDir = "state"
+)
+
+func (o OptimOptions) train(seed uint64) train.Options {
+	return train.Options{
+		Epochs: o.Epochs, BatchTokens: o.BatchTokens, Accumulate: o.Accumulate,
+		LR: o.LR, Floor: o.Floor, Warmup: o.Warmup, Decay: o.Decay, Clip: o.Clip,
+		Seed: seed, Checkpoint: o.Checkpoint,
+	}
+}
+
+// midtrainStage makes the language model: token warm-up, then all parameters,
+// on the four tasks of GR2 section 2.
+func (w *world) midtrainStage(ctx context.Context, dir string) error {
+	split, err := w.split()
+	if err != nil {
+		return err
+	}
+	builder, err := w.prompts()
+	if err != nil {
+		return err
+	}
+	o := &w.job.Options.Midtrain
+	model, err := w.newModel()
+	if err != nil {
+		return err
+	}
+	w.say("decoder: %.2fM parameters", float64(model.Parameters())/1e6)
+	mixture := midtrain.Mixture{Sequence: o.Sequence, Persona: o.Persona, Caption: o.Caption, Text: o.Text}
+	seed := rng.Hash(w.job.Options.Seed, rng.Key("midtrain"))
+	source, err := midtrain.New(builder, w.data.Catalog, split.Train, w.sequenceUser, mixture, o.Examples, seed)
+	if err != nil {
+		return err
+	}
+	warm := o.OptimOptions.train(seed)
+	warm.Epochs, warm.LR, warm.NewTokensFrom = o.WarmupShare*o.Epochs, o.WarmupLR, w.firstAdded()
+	if err := w.train(ctx, "token warm-up", &train.Run{Dir: filepath.Join(dir, stateDir, "warmup"), Model: model, Source: source, Options: warm}); err != nil {
+		return err
+	}
+	full := o.OptimOptions.train(seed + 1)
+	full.Epochs = (1 - o.WarmupShare) * o.Epochs
+	if err := w.train(ctx, "all parameters", &train.Run{Dir: filepath.Join(dir, stateDir), Model: model, Source: source, Options: full}); err != nil {
+		return err
+	}
+	return w.saveModel(dir, model)
+}
+
+// train runs one training and tells how it goes.
+func (w *world) train(ctx context.Context, what string, r *train.Run) error {
+	r.Progress = func(s train.Status) {
+		if v := s.Validation; v != nil {
+			w.say("step %d: validation %s", s.Step, formatMetrics(v.Metrics))
+			return
+		}
+		w.work(s.Done, 1, fmt.Sprintf("%s, step %d, loss %.3f, %.0f tokens/s", what, s.Step, s.Loss, s.TokensPerSecond))
+	}
+	result, err := r.Do(ctx)
+	if err == nil && r.Validate != nil {
+		w.say("%s: %d steps, best at step %d with %.4f", what, result.Steps, result.BestStep, result.BestScore)
+	}
+	return err
+}
+
+// vocabMultiple rounds the model's vocabulary up, for aligned rows.
+const vocabMultiple = 64
+
+// newModel initialises a decoder for the run's tokenizer.
+func (w *world) newModel() (*lm.Model, error) {
+	tok, err := w.tokenizer()
+	if err != nil {
+		return nil, err
+	}
+	o := &w.job.Options.Model
+	stop, _ := tok.ID("<|im_end|>")
+	pad, _ := tok.ID("<|endoftext|>")
+	return lm.New(lm.Config{
+		Architecture: o.Architecture,
+		VocabSize:    (tok.Size() + vocabMultiple - 1) / vocabMultiple * vocabMultiple,
+		Hidden:       o.Hidden, Layers: o.Layers, Heads: o.Heads, KVHeads: o.KVHeads,
+		HeadDim: o.Hidden / o.Heads, Intermediate: o.Intermediate, MaxPositions: o.MaxPositions,
+		RopeTheta: 10000, NormEps: 1e-6, TieEmbeddings: true,
+		QKNorm: o.Architecture == "Qwen3ForCausalLM", QKVBias: o.Architecture == "Qwen2ForCausalLM",
+		BOS: -1, EOS: stop, PAD: pad,
+	}, rng.Hash(w.job.Options.Seed, rng.Key("init")))
+}
+
+// firstAdded is the first token behind the BPE vocabulary.
+func (w *world) firstAdded() int {
+	for id := range w.tok.Size() {
+		if w.tok.Added(int32(id)) {
+			return id
+		}
+	}
+	return 0
+}
+
+// saveModel leaves a Hugging Face directory: weights, configuration, tokenizer.
+func (w *world) saveModel(dir string, model *lm.Model) error {
+	at := filepath.Join(dir, modelDir)
+	create := func(name string, fill func(io.Writer) error) error {
+		return durable.Write(filepath.Join(at, name), fill)
+	}
+	if err := create(tokenizerFile, w.tok.Write); err != nil {
+		return err
+	}
+	config, err := w.tok.ConfigJSON(tokenizerConfig(model.Config.MaxPositions))
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteBytes(filepath.Join(at, "tokenizer_config.json"), config); err != nil {
+		return err
+	}
+	return model.Save(create)
+}
+
+func loadModel(dir string) (*lm.Model, error) {
+	model, err := lm.Load(os.DirFS(filepath.Join(dir, modelDir)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return model, nil
+}

@@ -1,0 +1,78 @@
+package pipeline
+
+import (
+	"context"
+	"iter"
+	"path/filepath"
+
+	"github.com/gr2/gr2/internal/durable"
+	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/prompt"
+	"github.com/gr2/gr2/internal/sid"
+	"github.com/gr2/gr2/internal/sid/fit"
+	"github.com/gr2/gr2/internal/text"
+	"github.com/gr2/gr2/internal/token"
+)
+
+const (
+	sidFile       = "index.sid"
+	sidReportFile = "stats.json"
+	tokenizerFile = "tokenizer.json"
+)
+
+// sidStage fits semantic IDs to the catalog.
+func (w *world) sidStage(_ context.Context, dir string) error {
+	ds, err := w.dataset()
+	if err != nil {
+		return err
+	}
+	o := &w.job.Options.SID
+	index, report, err := fit.Build(ds.Catalog, fit.Options{
+		Dim: o.Dim, Levels: o.Levels, Width: o.Width, Iterations: o.Iterations, Seed: w.job.Options.Seed,
+	})
+	if err != nil {
+		return err
+	}
+	w.say("semantic IDs: %.2f%% unique, %.2f%% before repair", 100*report.Index.Uniqueness, 100*report.Nearest.Uniqueness)
+	if err := durable.Write(filepath.Join(dir, sidFile), index.Write); err != nil {
+		return err
+	}
+	return durable.WriteJSON(filepath.Join(dir, sidReportFile), report)
+}
+
+// tokenizerStage trains the byte-level BPE on the catalog's text and appends
+// the semantic ID tokens and those of the prompts.
+func (w *world) tokenizerStage(_ context.Context, dir string) error {
+	ds, err := w.dataset()
+	if err != nil {
+		return err
+	}
+	index, err := w.sids()
+	if err != nil {
+		return err
+	}
+	opt := w.job.Options.promptOptions()
+	added := append(prompt.SpecialTokens(opt), sid.TokenNames(index.Levels(), index.Width())...)
+	tok, err := token.Train(corpus(ds.Catalog), token.Options{
+		VocabSize: w.job.Options.Tokenizer.Vocab,
+		Required:  prompt.RequiredTokens(),
+		Added:     added,
+		Control:   prompt.ControlTokens(),
+	})
+	if err != nil {
+		return err
+	}
+	w.say("vocabulary: %d tokens, %d of them added", tok.Size(), len(added))
+	return durable.Write(filepath.Join(dir, tokenizerFile), tok.Write)
+}
+
+// corpus is the text that prompts are made of, item by item.
+func corpus(catalog *market.Catalog) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range catalog.Items {
+			if !yield(text.ItemText(&catalog.Items[i])) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,198 @@
+package pipeline
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/gr2/gr2/internal/evidence"
+	"github.com/gr2/gr2/internal/fault"
+	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/prompt"
+	"github.com/gr2/gr2/internal/rng"
+	"github.com/gr2/gr2/internal/sid"
+	"github.com/gr2/gr2/internal/token"
+)
+
+// world is what the stages share. Each part is read from the run folder, or
+// computed, when first asked for; so a resumed run loads only what it needs.
+type world struct {
+	job    *Job
+	notify func(Progress)
+	now    Progress // stage under way, for notes
+
+	data    *market.Dataset
+	cut     *market.Split
+	orders  map[string]*orderSet
+	stats   *evidence.Stats
+	buckets *evidence.Buckets
+	index   *sid.Index
+	tok     *token.Tokenizer
+	builder *prompt.Builder
+}
+
+func (w *world) path(parts ...string) string {
+	return filepath.Join(append([]string{w.job.Root}, parts...)...)
+}
+
+// say reports a measured fact of the stage under way.
+func (w *world) say(format string, args ...any) {
+	p := w.now
+	p.Event, p.Note = Said, fmt.Sprintf(format, args...)
+	w.notify(p)
+}
+
+// work reports progress of the stage under way.
+func (w *world) work(done, total float64, note string) {
+	p := w.now
+	p.Event, p.Done, p.Total, p.Note = Working, done, total, note
+	w.notify(p)
+}
+
+// dataset is the imported data set after the core filter.
+func (w *world) dataset() (*market.Dataset, error) {
+	if w.data != nil {
+		return w.data, nil
+	}
+	ds, err := market.Open(w.job.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	if core := w.job.Options.Data.Core; core > 0 {
+		ds = ds.KCore(core)
+	}
+	if ds.Catalog.Len() == 0 {
+		return nil, fault.Inputf("%s has no items (data.core %d)", w.job.DataDir, w.job.Options.Data.Core)
+	}
+	w.data = ds
+	return ds, nil
+}
+
+// protocol resolves "auto".
+func (w *world) protocol(ds *market.Dataset) string {
+	switch p := w.job.Options.Data.Protocol; {
+	case p != "auto":
+		return p
+	case len(ds.Slates) > 0:
+		return market.ProtocolLogged
+	default:
+		return market.ProtocolLeaveOneOut
+	}
+}
+
+// split cuts the data set by the protocol.
+func (w *world) split() (*market.Split, error) {
+	if w.cut != nil {
+		return w.cut, nil
+	}
+	ds, err := w.dataset()
+	if err != nil {
+		return nil, err
+	}
+	o := &w.job.Options.Data
+	switch w.protocol(ds) {
+	case market.ProtocolLogged:
+		w.cut, err = market.SplitSlates(ds, o.ValidShare, o.TestShare, o.Steps, w.job.Options.Seed)
+	case market.ProtocolTime:
+		w.cut, err = market.TimeSplit(ds, o.ValidShare, o.TestShare, o.Steps, w.job.Options.Seed)
+	default:
+		w.cut, err = market.LeaveOneOut(ds, w.job.Options.Seed)
+	}
+	return w.cut, err
+}
+
+// orderNames are the incoming orders of this run.
+func (w *world) orderNames() ([]string, error) {
+	ds, err := w.dataset()
+	if err != nil {
+		return nil, err
+	}
+	if w.protocol(ds) == market.ProtocolLogged {
+		return []string{"logged"}, nil
+	}
+	names := slices.DeleteFunc(slices.Clone(w.job.Options.Slates.Orders), func(n string) bool { return n == "logged" })
+	if len(names) == 0 {
+		return nil, fault.Usagef("slates.orders has only \"logged\", and %s has no impressions", w.job.DataDir)
+	}
+	return names, nil
+}
+
+// sequenceUser reports whether mid-training may read the user's sequence. The
+// others' earlier positions give slates for SFT.
+func (w *world) sequenceUser(user int32) bool {
+	share := w.job.Options.Midtrain.UserShare
+	if user < 0 {
+		return false
+	}
+	h := rng.Hash(w.job.Options.Seed, rng.Key("midtrain-users"), rng.Key(w.data.Users[user]))
+	return float64(h>>11)/(1<<53) < share
+}
+
+// evidence is what the evidence stage counted, and its buckets.
+func (w *world) evidence() (*evidence.Stats, *evidence.Buckets, error) {
+	if w.stats != nil {
+		return w.stats, w.buckets, nil
+	}
+	stats, buckets, err := readEvidence(w.path("evidence"))
+	w.stats, w.buckets = stats, buckets
+	return stats, buckets, err
+}
+
+// sids is the index of the sid stage.
+func (w *world) sids() (*sid.Index, error) {
+	if w.index != nil {
+		return w.index, nil
+	}
+	err := readFile(w.path("sid", sidFile), func(r io.Reader) (err error) {
+		w.index, err = sid.Read(r)
+		return err
+	})
+	return w.index, err
+}
+
+// tokenizer is the one that the tokenizer stage trained.
+func (w *world) tokenizer() (*token.Tokenizer, error) {
+	if w.tok != nil {
+		return w.tok, nil
+	}
+	err := readFile(w.path("tokenizer", tokenizerFile), func(r io.Reader) (err error) {
+		w.tok, err = token.Read(r)
+		return err
+	})
+	return w.tok, err
+}
+
+// prompts is the prompt builder over all of these.
+func (w *world) prompts() (*prompt.Builder, error) {
+	if w.builder != nil {
+		return w.builder, nil
+	}
+	ds, err := w.dataset()
+	if err != nil {
+		return nil, err
+	}
+	tok, err := w.tokenizer()
+	if err != nil {
+		return nil, err
+	}
+	index, err := w.sids()
+	if err != nil {
+		return nil, err
+	}
+	w.builder, err = prompt.New(tok, ds.Catalog, index, w.job.Options.promptOptions())
+	return w.builder, err
+}
+
+func readFile(path string, read func(io.Reader) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := read(f); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,89 @@
+package sft
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"github.com/gr2/gr2/internal/fault"
+	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/prompt"
+	"github.com/gr2/gr2/internal/rng"
+)
+
+// Case is one training slate with the evidence codes of its candidates, its
+// own user's fold left out.
+type Case struct {
+	Slate    *market.Slate
+	Evidence [][]uint8 // K x len(prompt.Options.EvidenceNames); nil when prompts carry none
+}
+
+// Options of a Source.
+type Options struct {
+	Shuffle      float64 // share of examples whose candidates are shown in random order
+	FirstShare   float64 // share of examples whose positives stand first
+	LambdaReason float32 // loss weight of trace tokens
+	LambdaOutput float32 // loss weight of ranking tokens
+	Seed         uint64
+}
+
+// Source gives one example a slate and epoch; it implements train.Source.
+type Source struct {
+	builder *prompt.Builder
+	cases   []Case
+	opt     Options
+}
+
+// New keeps the cases that can teach: those with a positive and a negative.
+func New(b *prompt.Builder, cases []Case, opt Options) (*Source, error) {
+	s := &Source{builder: b, opt: opt}
+	for _, c := range cases {
+		if c.Slate.Positive() && slices.Contains(c.Slate.Grades, market.GradeNone) {
+			s.cases = append(s.cases, c)
+		}
+	}
+	if len(s.cases) == 0 {
+		return nil, fault.Inputf("sft: none of %d training slates holds both a positive and a negative", len(cases))
+	}
+	return s, nil
+}
+
+// Len is the number of slates.
+func (s *Source) Len() int { return len(s.cases) }
+
+// Example draws the shown order and the target ranking from the coordinates.
+func (s *Source) Example(epoch, i int) (prompt.Example, error) {
+	c := &s.cases[i]
+	r := rng.New(s.opt.Seed, rng.Key("sft"), uint64(epoch), uint64(i))
+	var shown []int
+	if r.Float64() < s.opt.Shuffle {
+		shown = r.Perm(len(c.Slate.Candidates))
+	}
+	ranking, from, to := s.target(c.Slate.Grades, r)
+	return s.builder.SFT(prompt.SFT{
+		Slate: c.Slate, Order: shown, Evidence: c.Evidence, Ranking: ranking,
+		LossFrom: from, LossTo: to, LambdaR: s.opt.LambdaReason, LambdaO: s.opt.LambdaOutput,
+	})
+}
+
+// target is a ranking whose places from..to-1 name the positives, by falling
+// grade; before them stand some negatives at random, behind them the others.
+func (s *Source) target(grades []uint8, r *rand.Rand) (ranking []int, from, to int) {
+	var positives, negatives []int
+	for i, g := range grades {
+		if g > market.GradeNone {
+			positives = append(positives, i)
+		} else {
+			negatives = append(negatives, i)
+		}
+	}
+	slices.SortStableFunc(positives, func(a, b int) int { return int(grades[b]) - int(grades[a]) })
+	r.Shuffle(len(negatives), func(i, j int) { negatives[i], negatives[j] = negatives[j], negatives[i] })
+	if r.Float64() >= s.opt.FirstShare {
+		// At least one negative must remain, or there would be no choice.
+		from = r.IntN(len(negatives))
+	}
+	ranking = append(ranking, negatives[:from]...)
+	ranking = append(ranking, positives...)
+	ranking = append(ranking, negatives[from:]...)
+	return ranking, from, from + len(positives)
+}
