@@ -20,7 +20,7 @@ var layers = [][]string{
 	{"durable", "rng", "fault", "arch"},
 	{"kernel"},
 	{"market"},
-	{"market/synth", "text", "lm", "token"},
+	{"market/synth", "market/importer", "text", "lm", "token"},
 	{"sid"},
 	{"sid/fit", "evidence"},
 	{"prompt", "reward", "metric"},

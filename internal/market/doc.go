@@ -1,6 +1,7 @@
 // Package market is the domain: items, events, slates and data sets; the
-// importers that read the world's logs; the filters and splits of the
-// evaluation protocol; and the synthetic market.
+// dataset folder (Save, Open); the public JSON form of a slate; the k-core
+// filter and the splits of the evaluation protocol. The importers of the
+// world's logs are in market/importer, the synthetic market in market/synth.
 //
 // Inside the program an item is its number in the Catalog and a user is their
 // number in the Dataset. Numbers follow a seeded hash of the id, never the

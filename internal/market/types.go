@@ -80,14 +80,24 @@ type Catalog struct {
 // NewCatalog numbers the items in the order given and indexes their ids. A
 // repeated id is an error.
 func NewCatalog(items []Item) (*Catalog, error) {
+	c := newCatalog(items)
+	if len(c.index) < len(items) {
+		for i := range items {
+			if c.index[items[i].ID] != int32(i) {
+				return nil, errDuplicateItem(items[i].ID)
+			}
+		}
+	}
+	return c, nil
+}
+
+// newCatalog is NewCatalog of items whose ids are known to be distinct.
+func newCatalog(items []Item) *Catalog {
 	index := make(map[string]int32, len(items))
 	for i := range items {
-		if _, dup := index[items[i].ID]; dup {
-			return nil, errDuplicateItem(items[i].ID)
-		}
 		index[items[i].ID] = int32(i)
 	}
-	return &Catalog{Items: items, index: index}, nil
+	return &Catalog{Items: items, index: index}
 }
 
 // Len is the number of items.
@@ -107,4 +117,5 @@ type Dataset struct {
 	Users   []string // ids; the number of a user is the index here
 	Events  []Event  // see Sort
 	Slates  []Slate  // logged impressions in the order shown; empty when the logs have none
+	Source  *Summary // where the data came from; nil when unknown
 }

@@ -8,6 +8,23 @@ import (
 	"github.com/gr2/gr2/internal/market"
 )
 
+const summaryFile = "summary.json"
+
+// summary is what the catalog stage says of data set and split.
+type summary struct {
+	Name         string        `json:"name"`
+	Counts       market.Counts `json:"counts"`
+	Protocol     string        `json:"protocol"`
+	TrainEvents  int           `json:"train_events"`
+	ValidTargets int           `json:"valid_targets"`
+	TestTargets  int           `json:"test_targets"`
+	TrainSlates  int           `json:"train_slates"` // logged impressions
+	ValidSlates  int           `json:"valid_slates"`
+	TestSlates   int           `json:"test_slates"`
+	CutValid     int64         `json:"cut_valid"`
+	CutTest      int64         `json:"cut_test"`
+}
+
 // catalogStage leaves the items of the run, so that the run folder serves
 // without the data set it was made from, and a summary of the split.
 func (w *world) catalogStage(_ context.Context, dir string) error {
@@ -24,10 +41,10 @@ func (w *world) catalogStage(_ context.Context, dir string) error {
 	}
 	counts := ds.Counts()
 	w.say("%s: %d users, %d items, %d events, %d impressions; split %s", ds.Name, len(ds.Users), ds.Catalog.Len(), len(ds.Events), len(ds.Slates), split.Protocol)
-	return durable.WriteJSON(filepath.Join(dir, "summary.json"), map[string]any{
-		"name": ds.Name, "counts": counts, "protocol": split.Protocol,
-		"train_events": len(split.Train), "valid_targets": len(split.Valid), "test_targets": len(split.Test),
-		"train_slates": len(split.TrainSlates), "valid_slates": len(split.ValidSlates), "test_slates": len(split.TestSlates),
-		"cut_valid": split.CutValid, "cut_test": split.CutTest,
+	return durable.WriteJSON(filepath.Join(dir, summaryFile), summary{
+		Name: ds.Name, Counts: counts, Protocol: split.Protocol, TrainEvents: len(split.Train),
+		ValidTargets: len(split.Valid), TestTargets: len(split.Test),
+		TrainSlates: len(split.TrainSlates), ValidSlates: len(split.ValidSlates), TestSlates: len(split.TestSlates),
+		CutValid: split.CutValid, CutTest: split.CutTest,
 	})
 }

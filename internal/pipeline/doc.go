@@ -1,7 +1,7 @@
 // Package pipeline is the stage graph over a run folder: from a data set to a
 // report, each stage in a folder of its own.
 //
-// A stage is finished when its manifest.json stands; the manifest holds a
+// A stage is finished when its stage.json stands; this manifest holds a
 // fingerprint of the stage's configuration and of all that it was made from.
 // A run repeats only the stages whose fingerprint changed. A stage that was
 // killed goes on from its own state when the fingerprint is still the same,

@@ -14,11 +14,7 @@ import (
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/kernel"
 	"github.com/gr2/gr2/internal/market"
-)
-
-const (
-	statsFile   = "stats.bin"
-	bucketsFile = "buckets.json"
+	"github.com/gr2/gr2/internal/rerank"
 )
 
 // evidenceStage counts the training events and fits the buckets on the
@@ -46,7 +42,7 @@ func (w *world) evidenceStage(_ context.Context, dir string) error {
 		if err != nil {
 			return err
 		}
-		for _, c := range w.cases(stats, set.Train, true) {
+		for _, c := range w.cases(stats, set.train.Slates, true) {
 			rows = append(rows, c.Evidence...)
 		}
 	}
@@ -59,22 +55,23 @@ func (w *world) evidenceStage(_ context.Context, dir string) error {
 		return err
 	}
 	w.say("evidence of %d candidates in %d-step buckets: %v", len(rows), w.job.Options.Prompt.EvidenceBuckets, names)
-	if err := durable.Write(filepath.Join(dir, statsFile), stats.Write); err != nil {
+	if err := durable.Write(filepath.Join(dir, rerank.EvidenceStats), stats.Write); err != nil {
 		return err
 	}
-	return durable.WriteJSON(filepath.Join(dir, bucketsFile), buckets)
+	return durable.WriteJSON(filepath.Join(dir, rerank.EvidenceBuckets), buckets)
 }
 
+// readEvidence reads what evidenceStage left.
 func readEvidence(catalog *market.Catalog, dir string) (*evidence.Stats, *evidence.Buckets, error) {
 	var stats *evidence.Stats
-	err := readFile(filepath.Join(dir, statsFile), func(r io.Reader) (err error) {
+	err := readFile(filepath.Join(dir, rerank.EvidenceStats), func(r io.Reader) (err error) {
 		stats, err = evidence.Read(catalog, r)
 		return err
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	path := filepath.Join(dir, bucketsFile)
+	path := filepath.Join(dir, rerank.EvidenceBuckets)
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, nil, err
@@ -93,13 +90,21 @@ func (w *world) cases(stats *evidence.Stats, slates []market.Slate, training boo
 	out := make([]control.Case, len(slates))
 	kernel.Parallel(len(slates), func(i int) {
 		s := &slates[i]
-		exclude := -1
-		if training && s.User >= 0 {
-			exclude = evidence.Fold(w.data.Users[s.User], stats.Options().Folds)
+		exclude := evidence.None
+		if training {
+			exclude = w.foldOf(stats, s)
 		}
 		out[i] = control.Case{Slate: s, Evidence: stats.Raw(s, exclude)}
 	})
 	return out
+}
+
+// foldOf is the fold of the slate's user.
+func (w *world) foldOf(stats *evidence.Stats, s *market.Slate) int {
+	if s.User < 0 {
+		return evidence.None
+	}
+	return evidence.Fold(w.data.Users[s.User], stats.Options().Folds)
 }
 
 // withPositive are the slates that a ranking can get right or wrong.

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	manifestName = "manifest.json"
+	manifestName = "stage.json"
 	startedName  = "started.json"
 	// manifestSchema is raised when the meaning of any stage's files changes,
 	// so that runs of older versions are made again and not misread.

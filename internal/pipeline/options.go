@@ -124,6 +124,11 @@ type SFTOptions struct {
 	// others random negatives stand before them and carry no loss, so that the
 	// policy also learns the next choice after a wrong one.
 	FirstShare float64 `yaml:"first_share" json:"first_share"`
+	// TeacherEpochs is how many epochs learn rankings drawn from the linear
+	// control fitted on the training slates; TeacherShare is the share of
+	// examples that do so afterwards. 0 and 0 learn from labels alone.
+	TeacherEpochs int     `yaml:"teacher_epochs" json:"teacher_epochs"`
+	TeacherShare  float64 `yaml:"teacher_share" json:"teacher_share"`
 	// LambdaReason and LambdaOutput weigh the loss of trace and ranking.
 	LambdaReason float64 `yaml:"lambda_reason" json:"lambda_reason"`
 	LambdaOutput float64 `yaml:"lambda_output" json:"lambda_output"`
@@ -172,7 +177,7 @@ func (o *Options) Validate() error {
 	c.within("sid.iterations", float64(o.SID.Iterations), 1, 1000)
 	c.within("tokenizer.vocab", float64(o.Tokenizer.Vocab), 300, 200000)
 	c.within("prompt.evidence_buckets", float64(o.Prompt.EvidenceBuckets), 3, 64)
-	c.within("prompt.history_max", float64(o.Prompt.HistoryMax), 0, 200)
+	c.within("prompt.history_max", float64(o.Prompt.HistoryMax), -1, 200)
 	c.within("prompt.title_max", float64(o.Prompt.TitleMax), 1, 200)
 	c.within("prompt.max_tokens", float64(o.Prompt.MaxTokens), 64, 32768)
 	c.within("model.max_positions", float64(o.Model.MaxPositions), float64(o.Prompt.MaxTokens)+64, 65536)
@@ -184,6 +189,8 @@ func (o *Options) Validate() error {
 	c.optim("sft", o.SFT.OptimOptions)
 	c.within("sft.shuffle", o.SFT.Shuffle, 0, 1)
 	c.within("sft.first_share", o.SFT.FirstShare, 0, 1)
+	c.within("sft.teacher_epochs", float64(o.SFT.TeacherEpochs), 0, 1000)
+	c.within("sft.teacher_share", o.SFT.TeacherShare, 0, 1)
 	c.within("sft.valid_share", o.SFT.ValidShare, 0.05, 1)
 	c.within("sft.validations", float64(o.SFT.Validations), 1, 100)
 	c.within("sft.valid_slates", float64(o.SFT.ValidSlates), 1, 1e6)

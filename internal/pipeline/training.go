@@ -4,22 +4,23 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/gr2/gr2/internal/durable"
 	"github.com/gr2/gr2/internal/lm"
+	"github.com/gr2/gr2/internal/prompt"
+	"github.com/gr2/gr2/internal/rerank"
 	"github.com/gr2/gr2/internal/rng"
 	"github.com/gr2/gr2/internal/token"
 	"github.com/gr2/gr2/internal/train"
 	"github.com/gr2/gr2/internal/train/midtrain"
 )
 
-// modelDir is a trained stage's Hugging Face directory, stateDir its state.
+// stateDir is what a training stage needs to go on, in the stage's folder.
 const (
-	modelDir = "model"
-	stateDir = "state"
+	stateDir  = "state"
+	warmupDir = "warmup" // in stateDir
 )
 
 func (o OptimOptions) train(seed uint64) train.Options {
@@ -55,7 +56,7 @@ func (w *world) midtrainStage(ctx context.Context, dir string) error {
 	}
 	warm := o.OptimOptions.train(seed)
 	warm.Epochs, warm.LR, warm.NewTokensFrom = o.WarmupShare*o.Epochs, o.WarmupLR, w.firstAdded()
-	if err := w.train(ctx, "token warm-up", &train.Run{Dir: filepath.Join(dir, stateDir, "warmup"), Model: model, Source: source, Options: warm}); err != nil {
+	if err := w.train(ctx, "token warm-up", &train.Run{Dir: filepath.Join(dir, stateDir, warmupDir), Model: model, Source: source, Options: warm}); err != nil {
 		return err
 	}
 	full := o.OptimOptions.train(seed + 1)
@@ -117,14 +118,16 @@ func (w *world) firstAdded() int {
 
 // saveModel leaves a Hugging Face directory: weights, configuration, tokenizer.
 func (w *world) saveModel(dir string, model *lm.Model) error {
-	at := filepath.Join(dir, modelDir)
+	at := filepath.Join(dir, rerank.ModelDir)
 	create := func(name string, fill func(io.Writer) error) error {
 		return durable.Write(filepath.Join(at, name), fill)
 	}
-	if err := create(tokenizerFile, w.tok.Write); err != nil {
+	if err := create(rerank.TokenizerFile, w.tok.Write); err != nil {
 		return err
 	}
-	config, err := w.tok.ConfigJSON(tokenizerConfig(model.Config.MaxPositions))
+	config, err := w.tok.ConfigJSON(token.Config{
+		EOS: "<|im_end|>", Pad: "<|endoftext|>", MaxLength: model.Config.MaxPositions, ChatTemplate: prompt.ChatTemplate(),
+	})
 	if err != nil {
 		return err
 	}
@@ -135,7 +138,7 @@ func (w *world) saveModel(dir string, model *lm.Model) error {
 }
 
 func loadModel(dir string) (*lm.Model, error) {
-	model, err := lm.Load(os.DirFS(filepath.Join(dir, modelDir)))
+	model, err := lm.Load(os.DirFS(filepath.Join(dir, rerank.ModelDir)))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}

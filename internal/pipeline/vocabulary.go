@@ -8,17 +8,14 @@ import (
 	"github.com/gr2/gr2/internal/durable"
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/prompt"
+	"github.com/gr2/gr2/internal/rerank"
 	"github.com/gr2/gr2/internal/sid"
 	"github.com/gr2/gr2/internal/sid/fit"
 	"github.com/gr2/gr2/internal/text"
 	"github.com/gr2/gr2/internal/token"
 )
 
-const (
-	sidFile       = "index.sid"
-	sidReportFile = "stats.json"
-	tokenizerFile = "tokenizer.json"
-)
+const sidReportFile = "stats.json"
 
 // sidStage fits semantic IDs to the catalog.
 func (w *world) sidStage(_ context.Context, dir string) error {
@@ -34,7 +31,7 @@ func (w *world) sidStage(_ context.Context, dir string) error {
 		return err
 	}
 	w.say("semantic IDs: %.2f%% unique, %.2f%% before repair", 100*report.Index.Uniqueness, 100*report.Nearest.Uniqueness)
-	if err := durable.Write(filepath.Join(dir, sidFile), index.Write); err != nil {
+	if err := durable.Write(filepath.Join(dir, rerank.SIDIndex), index.Write); err != nil {
 		return err
 	}
 	return durable.WriteJSON(filepath.Join(dir, sidReportFile), report)
@@ -63,7 +60,7 @@ func (w *world) tokenizerStage(_ context.Context, dir string) error {
 		return err
 	}
 	w.say("vocabulary: %d tokens, %d of them added", tok.Size(), len(added))
-	return durable.Write(filepath.Join(dir, tokenizerFile), tok.Write)
+	return durable.Write(filepath.Join(dir, rerank.TokenizerFile), tok.Write)
 }
 
 // corpus is the text that prompts are made of, item by item.

@@ -11,6 +11,7 @@ import (
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/prompt"
+	"github.com/gr2/gr2/internal/rerank"
 	"github.com/gr2/gr2/internal/rng"
 	"github.com/gr2/gr2/internal/sid"
 	"github.com/gr2/gr2/internal/token"
@@ -135,7 +136,11 @@ func (w *world) evidence() (*evidence.Stats, *evidence.Buckets, error) {
 	if w.stats != nil {
 		return w.stats, w.buckets, nil
 	}
-	stats, buckets, err := readEvidence(w.path("evidence"))
+	ds, err := w.dataset()
+	if err != nil {
+		return nil, nil, err
+	}
+	stats, buckets, err := readEvidence(ds.Catalog, w.path(StageEvidence))
 	w.stats, w.buckets = stats, buckets
 	return stats, buckets, err
 }
@@ -145,7 +150,7 @@ func (w *world) sids() (*sid.Index, error) {
 	if w.index != nil {
 		return w.index, nil
 	}
-	err := readFile(w.path("sid", sidFile), func(r io.Reader) (err error) {
+	err := readFile(w.path(StageSID, rerank.SIDIndex), func(r io.Reader) (err error) {
 		w.index, err = sid.Read(r)
 		return err
 	})
@@ -157,7 +162,7 @@ func (w *world) tokenizer() (*token.Tokenizer, error) {
 	if w.tok != nil {
 		return w.tok, nil
 	}
-	err := readFile(w.path("tokenizer", tokenizerFile), func(r io.Reader) (err error) {
+	err := readFile(w.path(StageTokenizer, rerank.TokenizerFile), func(r io.Reader) (err error) {
 		w.tok, err = token.Read(r)
 		return err
 	})

@@ -8,4 +8,9 @@
 // puts random negatives before the positives and takes no loss on them: what
 // is learned is the choice among the candidates that remain, as in the
 // Plackett-Luce model of a ranking.
+//
+// A slate has one or two positives, so its label says little about how to read
+// a slate at all. A teacher, the linear control fitted on the same training
+// slates, says something at every place: the first epochs learn rankings drawn
+// from its Plackett-Luce model, then the labels take over.
 package sft

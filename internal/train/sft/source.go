@@ -1,6 +1,8 @@
 package sft
 
 import (
+	"cmp"
+	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -15,15 +17,22 @@ import (
 type Case struct {
 	Slate    *market.Slate
 	Evidence [][]uint8 // K x len(prompt.Options.EvidenceNames); nil when prompts carry none
+	// Teacher holds the logits of a teacher's choice among the candidates; nil
+	// when there is no teacher.
+	Teacher []float64
 }
 
 // Options of a Source.
 type Options struct {
-	Shuffle      float64 // share of examples whose candidates are shown in random order
-	FirstShare   float64 // share of examples whose positives stand first
-	LambdaReason float32 // loss weight of trace tokens
-	LambdaOutput float32 // loss weight of ranking tokens
-	Seed         uint64
+	Shuffle    float64 // share of examples whose candidates are shown in random order
+	FirstShare float64 // share of examples whose positives stand first
+	// TeacherEpochs is how many epochs learn the teacher's rankings only;
+	// TeacherShare is the share of examples that do so afterwards.
+	TeacherEpochs int
+	TeacherShare  float64
+	LambdaReason  float32 // loss weight of trace tokens
+	LambdaOutput  float32 // loss weight of ranking tokens
+	Seed          uint64
 }
 
 // Source gives one example a slate and epoch; it implements train.Source.
@@ -58,11 +67,30 @@ func (s *Source) Example(epoch, i int) (prompt.Example, error) {
 	if r.Float64() < s.opt.Shuffle {
 		shown = r.Perm(len(c.Slate.Candidates))
 	}
-	ranking, from, to := s.target(c.Slate.Grades, r)
+	var ranking []int
+	from, to := 0, 0 // all places
+	if c.Teacher != nil && (epoch < s.opt.TeacherEpochs || r.Float64() < s.opt.TeacherShare) {
+		ranking = draw(c.Teacher, r)
+	} else {
+		ranking, from, to = s.target(c.Slate.Grades, r)
+	}
 	return s.builder.SFT(prompt.SFT{
 		Slate: c.Slate, Order: shown, Evidence: c.Evidence, Ranking: ranking,
 		LossFrom: from, LossTo: to, LambdaR: s.opt.LambdaReason, LambdaO: s.opt.LambdaOutput,
 	})
+}
+
+// draw samples a ranking from the Plackett-Luce model with these logits (the
+// Gumbel trick): in expectation the loss on it is the cross-entropy to the
+// teacher's distribution at every place.
+func draw(logits []float64, r *rand.Rand) []int {
+	keys := make([]float64, len(logits))
+	ranking := make([]int, len(logits))
+	for i, l := range logits {
+		keys[i], ranking[i] = l-math.Log(r.ExpFloat64()), i
+	}
+	slices.SortStableFunc(ranking, func(a, b int) int { return cmp.Compare(keys[b], keys[a]) })
+	return ranking
 }
 
 // target is a ranking whose places from..to-1 name the positives, by falling

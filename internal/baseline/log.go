@@ -1,0 +1,86 @@
+package baseline
+
+import (
+	"math"
+
+	"github.com/gr2/gr2/internal/market"
+)
+
+// trainLog is what a ranker may learn from: the training sequences, oldest
+// visit first, one per user.
+type trainLog struct {
+	items   int
+	users   []int32 // user number of each sequence, ascending
+	seqs    [][]market.Visit
+	baskets bool // visits of equal time have no order among each other
+}
+
+// newTrainLog groups the training events, which market sorts by user.
+func newTrainLog(split *market.Split, items int) *trainLog {
+	l := &trainLog{items: items, baskets: split.Protocol != market.ProtocolLeaveOneOut}
+	visits := make([]market.Visit, len(split.Train))
+	for i, e := range split.Train {
+		visits[i] = market.Visit{Item: e.Item, Time: e.Time}
+	}
+	for from := 0; from < len(split.Train); {
+		to := from + 1
+		for to < len(split.Train) && split.Train[to].User == split.Train[from].User {
+			to++
+		}
+		l.users = append(l.users, split.Train[from].User)
+		l.seqs = append(l.seqs, visits[from:to:to])
+		from = to
+	}
+	return l
+}
+
+// without is the log of the users for whom held is false.
+func (l *trainLog) without(held func(user int32) bool) *trainLog {
+	rest := &trainLog{items: l.items, baskets: l.baskets}
+	for i, u := range l.users {
+		if !held(u) {
+			rest.users = append(rest.users, u)
+			rest.seqs = append(rest.seqs, l.seqs[i])
+		}
+	}
+	return rest
+}
+
+// counts is the number of events of each item.
+func (l *trainLog) counts() []float32 {
+	counts := make([]float32, l.items)
+	for _, seq := range l.seqs {
+		for _, v := range seq {
+			counts[v.Item]++
+		}
+	}
+	return counts
+}
+
+// events is the number of training events.
+func (l *trainLog) events() int {
+	n := 0
+	for _, seq := range l.seqs {
+		n += len(seq)
+	}
+	return n
+}
+
+// logPopularity is the log-probability of each item under its count plus one:
+// the answer of every ranker that has nothing else to go by.
+func logPopularity(counts []float32) []float32 {
+	total := float64(len(counts))
+	for _, c := range counts {
+		total += float64(c)
+	}
+	prior := make([]float32, len(counts))
+	for i, c := range counts {
+		prior[i] = float32(math.Log((float64(c) + 1) / total))
+	}
+	return prior
+}
+
+// recent is the last n visits of a history.
+func recent(history []market.Visit, n int) []market.Visit {
+	return history[max(0, len(history)-n):]
+}

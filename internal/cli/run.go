@@ -1,0 +1,211 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/gr2/gr2/internal/config"
+	"github.com/gr2/gr2/internal/eval"
+	"github.com/gr2/gr2/internal/market/synth"
+	"github.com/gr2/gr2/internal/pipeline"
+)
+
+// runFlags name the folders of a run and its configuration.
+type runFlags struct {
+	configFlags
+	data, out string
+}
+
+func (f *runFlags) add(cmd *cobra.Command, preset string) {
+	f.configFlags.add(cmd, preset)
+	cmd.Flags().StringVar(&f.out, "out", "", "run folder; an unfinished run in it goes on")
+}
+
+// job is the run that the flags describe.
+func (e *env) job(cmd *cobra.Command, f *runFlags) (*pipeline.Job, error) {
+	o, err := f.load(cmd)
+	if err != nil {
+		return nil, err
+	}
+	resolved, err := config.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	return &pipeline.Job{
+		Root: f.out, DataDir: f.data, Options: o, Config: resolved, Command: commandLine(cmd), Notify: e.watch(),
+	}, nil
+}
+
+// commandLine spells the command with the flags that were set.
+func commandLine(cmd *cobra.Command) string {
+	parts := []string{cmd.CommandPath()}
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		if values, ok := flag.Value.(pflag.SliceValue); ok {
+			for _, v := range values.GetSlice() {
+				parts = append(parts, "--"+flag.Name, quote(v))
+			}
+			return
+		}
+		parts = append(parts, "--"+flag.Name+"="+quote(flag.Value.String()))
+	})
+	return strings.Join(parts, " ")
+}
+
+func quote(s string) string {
+	if strings.ContainsAny(s, " \t'\"$[]{}*?") {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	return s
+}
+
+// finish runs the job and prints its table.
+func (e *env) finish(cmd *cobra.Command, job *pipeline.Job) error {
+	report, err := pipeline.Run(cmd.Context(), job)
+	if err != nil {
+		return err
+	}
+	return e.results(cmd.CommandPath(), job.Root, report)
+}
+
+func (e *env) results(command, root string, report *eval.Report) error {
+	if e.json {
+		return e.print(envelope{Schema: 1, Command: strings.TrimPrefix(command, "gr2 "), Metrics: report, Artifacts: map[string]string{
+			"run": root, "report": filepath.Join(root, pipeline.ReportFile), "page": filepath.Join(root, pipeline.PageFile),
+		}})
+	}
+	if err := eval.WriteTable(e.out, report); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(e.out, "\n%s\n", filepath.Join(root, pipeline.PageFile))
+	return err
+}
+
+func newRun(e *env) *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run every stage on a data set, from slates to the report",
+		Long: `Run every stage on a data set. Finished stages are kept while their configuration
+and inputs stand; a run that was stopped, or killed, goes on where it was.`,
+		Example: `  gr2 run --data data/beauty --out runs/beauty --preset small --seed 1
+  gr2 run --data data/beauty --out runs/no-evidence --set prompt.evidence=false`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			job, err := e.job(cmd, &f)
+			if err != nil {
+				return err
+			}
+			return e.finish(cmd, job)
+		},
+	}
+	f.add(cmd, "small")
+	cmd.Flags().StringVar(&f.data, "data", "", "dataset folder, see gr2 data import")
+	must(cmd.MarkFlagRequired("data"))
+	must(cmd.MarkFlagRequired("out"))
+	return cmd
+}
+
+func newDemo(e *env) *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "The whole pipeline on an embedded synthetic market, in minutes",
+		Long: `Generate a synthetic market, run every stage on it and print the table: the logged
+order, the controls, the policy, and the Bayes-optimal order, which nothing can beat.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.out == "" {
+				f.out = filepath.Join("runs", "demo")
+			}
+			f.data = filepath.Join(f.out, fmt.Sprintf("market-%d", f.seed))
+			job, err := e.job(cmd, &f)
+			if err != nil {
+				return err
+			}
+			if err := demoMarket(job); err != nil {
+				return err
+			}
+			return e.finish(cmd, job)
+		},
+	}
+	f.add(cmd, "nano")
+	return cmd
+}
+
+// demoMarket generates the demo's data set unless it stands.
+func demoMarket(job *pipeline.Job) error {
+	if err := pipeline.Claim(job); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(job.DataDir, pipeline.GainsFile)); err == nil {
+		return nil
+	}
+	_, err := synthesise(job.DataDir, "synthetic market", synth.DefaultParams(), job.Options.Seed)
+	return err
+}
+
+func newTrain(e *env) *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:       "train STAGE",
+		Short:     "Bring a run up to one stage: " + strings.Join(pipeline.Stages(), ", "),
+		Args:      cobra.ExactArgs(1),
+		ValidArgs: pipeline.Stages(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			job, err := e.job(cmd, &f)
+			if err != nil {
+				return err
+			}
+			job.Until = args[0]
+			_, err = pipeline.Run(cmd.Context(), job)
+			return err
+		},
+	}
+	f.add(cmd, "small")
+	cmd.Flags().StringVar(&f.data, "data", "", "dataset folder")
+	must(cmd.MarkFlagRequired("data"))
+	must(cmd.MarkFlagRequired("out"))
+	return cmd
+}
+
+func newEval(e *env) *cobra.Command {
+	var run string
+	cmd := &cobra.Command{
+		Use:   "eval",
+		Short: "Print the results of a finished run",
+		RunE: func(*cobra.Command, []string) error {
+			report, err := pipeline.ReadReport(run)
+			if err != nil {
+				return err
+			}
+			if e.json {
+				return e.print(report)
+			}
+			return eval.WriteTable(e.out, report)
+		},
+	}
+	cmd.Flags().StringVar(&run, "run", "", "run folder")
+	must(cmd.MarkFlagRequired("run"))
+	return cmd
+}
+
+func newReport(e *env) *cobra.Command {
+	var run string
+	cmd := &cobra.Command{
+		Use:   "report",
+		Short: "Render report.html of a finished run again",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := pipeline.WritePage(run, "gr2 run --out "+quote(run)); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(e.out, filepath.Join(run, pipeline.PageFile))
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&run, "run", "", "run folder")
+	must(cmd.MarkFlagRequired("run"))
+	return cmd
+}

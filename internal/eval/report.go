@@ -1,0 +1,82 @@
+package eval
+
+import "github.com/gr2/gr2/internal/metric"
+
+// Schema is the version of Report's JSON.
+const Schema = 1
+
+// Names of the policies that eval itself adds, and of the slices.
+const (
+	Incoming    = "incoming"
+	Oracle      = "oracle"
+	Conditional = "conditional"
+	EndToEnd    = "end_to_end"
+)
+
+// Lift is a relative change over the incoming row of the same order, with its
+// 95% interval.
+type Lift = metric.Interval
+
+// Row is one policy on one order, slice and split.
+type Row struct {
+	Order   string             `json:"order"`
+	Policy  string             `json:"policy"`
+	Slice   string             `json:"slice"`
+	Split   string             `json:"split"`
+	N       int                `json:"n"` // slates (conditional) or events (end_to_end)
+	Metrics map[string]float64 `json:"metrics"`
+	Lift    map[string]Lift    `json:"lift,omitempty"` // absent in incoming rows, and for a metric whose incoming mean is 0
+}
+
+// Report is RUN/report.json.
+type Report struct {
+	Schema int            `json:"schema"`
+	Rows   []Row          `json:"rows"`
+	Probes map[string]any `json:"probes"`
+	Seed   uint64         `json:"seed"`
+}
+
+// NewReport returns an empty report of the current schema.
+func NewReport(seed uint64) *Report {
+	return &Report{Schema: Schema, Rows: []Row{}, Probes: map[string]any{}, Seed: seed}
+}
+
+// Find returns the row with these names, or nil.
+func (r *Report) Find(order, policy, slice, split string) *Row {
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		if row.Order == order && row.Policy == policy && row.Slice == slice && row.Split == split {
+			return row
+		}
+	}
+	return nil
+}
+
+// MetricNames lists the metrics of a row in the order of tables. End-to-end
+// rows have no AUC: it is a metric of single impressions.
+func MetricNames() []string {
+	return []string{"R@1", "R@3", "R@5", "N@3", "N@5", "MAP", "MRR", "AUC"}
+}
+
+// score evaluates the metric of that name; ok is false where it is undefined.
+func score(name string, j metric.Judged) (value float64, ok bool) {
+	switch name {
+	case "R@1":
+		return j.RecallAt(1), true
+	case "R@3":
+		return j.RecallAt(3), true
+	case "R@5":
+		return j.RecallAt(5), true
+	case "N@3":
+		return j.NDCGAt(3), true
+	case "N@5":
+		return j.NDCGAt(5), true
+	case "MAP":
+		return j.AP(), true
+	case "MRR":
+		return j.MRR(), true
+	case "AUC":
+		return j.AUC()
+	}
+	return 0, false
+}

@@ -1,0 +1,122 @@
+package infer
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/gr2/gr2/internal/lm"
+)
+
+// Engine runs one model. It is safe for concurrent use.
+type Engine struct {
+	model *lm.Model
+	cfg   lm.Config
+
+	mu     sync.Mutex
+	rope   *rope
+	scores [][]float32 // recycled buffers, one per attention tile ever under way at once
+}
+
+// rope holds the rotary tables of the first positions, each row HeadDim/2.
+type rope struct {
+	cos, sin  []float32
+	positions int
+}
+
+// New makes an engine for m, whose weights it shares. It reports a model whose
+// tensors do not have the sizes that its configuration says.
+func New(m *lm.Model) (*Engine, error) {
+	if err := m.Config.Validate(); err != nil {
+		return nil, err
+	}
+	if err := checkShapes(m); err != nil {
+		return nil, err
+	}
+	return &Engine{model: m, cfg: m.Config}, nil
+}
+
+// Config is the configuration of the model.
+func (e *Engine) Config() lm.Config { return e.cfg }
+
+// ropeTables returns tables for at least n positions. They grow by doubling:
+// long contexts are cheap until they are used.
+func (e *Engine) ropeTables(n int) *rope {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.rope == nil || e.rope.positions < n {
+		positions := min(max(2*n, 512), e.cfg.MaxPositions)
+		cos, sin := lm.RopeTables(e.cfg, positions)
+		e.rope = &rope{cos, sin, positions}
+	}
+	return e.rope
+}
+
+// takeScores returns a buffer of n elements, to be given back to putScores.
+func (e *Engine) takeScores(n int) []float32 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	last := len(e.scores) - 1
+	if last < 0 {
+		return make([]float32, n)
+	}
+	buffer := e.scores[last]
+	e.scores = e.scores[:last]
+	return resize(buffer, n)
+}
+
+func (e *Engine) putScores(buffer []float32) {
+	e.mu.Lock()
+	e.scores = append(e.scores, buffer)
+	e.mu.Unlock()
+}
+
+// checkShapes demands every tensor that the forward pass reads, at its size.
+func checkShapes(m *lm.Model) error {
+	c := m.Config
+	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+	check := func(name string, t *lm.Tensor, size int) error {
+		switch {
+		case t == nil:
+			return fmt.Errorf("infer: the model has no %s", name)
+		case len(t.Data) != size:
+			return fmt.Errorf("infer: %s holds %d weights where the configuration asks for %d", t.Name, len(t.Data), size)
+		}
+		return nil
+	}
+	type want struct {
+		name string
+		t    *lm.Tensor
+		size int
+	}
+	wants := []want{
+		{"embedding", m.Embed, c.VocabSize * c.Hidden},
+		{"final norm", m.Norm, c.Hidden},
+		{"head", m.Head, c.VocabSize * c.Hidden},
+	}
+	if len(m.Layers) != c.Layers {
+		return fmt.Errorf("infer: the model has %d layers, its configuration says %d", len(m.Layers), c.Layers)
+	}
+	for i := range m.Layers {
+		l := &m.Layers[i]
+		at := func(name string) string { return fmt.Sprintf("%s in layer %d", name, i) }
+		wants = append(wants,
+			want{at("attention norm"), l.AttnNorm, c.Hidden}, want{at("MLP norm"), l.MLPNorm, c.Hidden},
+			want{at("query projection"), l.Q, q * c.Hidden}, want{at("key projection"), l.K, kv * c.Hidden},
+			want{at("value projection"), l.V, kv * c.Hidden}, want{at("output projection"), l.O, q * c.Hidden},
+			want{at("gate projection"), l.Gate, c.Intermediate * c.Hidden},
+			want{at("up projection"), l.Up, c.Intermediate * c.Hidden},
+			want{at("down projection"), l.Down, c.Intermediate * c.Hidden})
+		if c.QKVBias {
+			wants = append(wants, want{at("query bias"), l.QBias, q}, want{at("key bias"), l.KBias, kv}, want{at("value bias"), l.VBias, kv})
+		}
+		if c.QKNorm {
+			wants = append(wants, want{at("query norm"), l.QNorm, c.HeadDim}, want{at("key norm"), l.KNorm, c.HeadDim})
+		}
+	}
+	for _, w := range wants {
+		if err := check(w.name, w.t, w.size); err != nil {
+			return err
+		}
+	}
+	return nil
+}

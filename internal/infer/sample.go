@@ -1,0 +1,125 @@
+package infer
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/gr2/gr2/internal/kernel"
+)
+
+// Sampler says how to choose among the allowed tokens.
+type Sampler struct {
+	Temperature float64    // 0 = the most probable token, ties to the lower id
+	TopP        float64    // nucleus: the fewest most probable tokens with this mass; 0 and 1 = all
+	Rand        *rand.Rand // required when Temperature > 0
+}
+
+func (sm Sampler) validate() error {
+	switch {
+	case !(sm.Temperature >= 0) || math.IsInf(sm.Temperature, 0):
+		return fmt.Errorf("infer: temperature is %g, want 0 (greedy) or a positive number", sm.Temperature)
+	case !(sm.TopP >= 0 && sm.TopP <= 1):
+		return fmt.Errorf("infer: top-p is %g, want 0 to 1", sm.TopP)
+	case sm.Temperature > 0 && sm.Rand == nil:
+		return errors.New("infer: sampling at a temperature needs Sampler.Rand")
+	}
+	return nil
+}
+
+// choice holds the buffers of one decision.
+type choice struct {
+	allowed []int32   // token ids; all of the vocabulary when empty
+	scores  []float32 // logits of the allowed tokens
+	weights []float64 // unnormalised probabilities of the same
+	order   []int     // positions in scores by falling weight
+}
+
+// pick chooses a token by its logit, among allowed if masked, and returns its
+// log-probability in the (masked) distribution.
+func (c *choice) pick(logits []float32, masked bool, sm Sampler) (int32, float32, error) {
+	scores := logits
+	if masked {
+		c.scores = c.scores[:0]
+		for _, t := range c.allowed {
+			c.scores = append(c.scores, logits[t])
+		}
+		scores = c.scores
+	}
+	total := kernel.LogSumExp(scores)
+	if t := float64(total); math.IsNaN(t) || math.IsInf(t, 0) {
+		return 0, 0, fmt.Errorf("infer: the model's logits sum to %g; its weights are broken", total)
+	}
+	at := argmax(scores)
+	if sm.Temperature > 0 {
+		at = c.sample(scores, scores[at], sm)
+	}
+	tok := int32(at)
+	if masked {
+		tok = c.allowed[at]
+	}
+	return tok, scores[at] - total, nil
+}
+
+func argmax(x []float32) int {
+	best := 0
+	for i, v := range x {
+		if v > x[best] {
+			best = i
+		}
+	}
+	return best
+}
+
+// sample draws a position in scores, whose maximum is top.
+func (c *choice) sample(scores []float32, top float32, sm Sampler) int {
+	c.weights = c.weights[:0]
+	var mass float64
+	for _, v := range scores {
+		w := math.Exp(float64(v-top) / sm.Temperature)
+		c.weights = append(c.weights, w)
+		mass += w
+	}
+	if sm.TopP > 0 && sm.TopP < 1 {
+		mass = c.nucleus(mass * sm.TopP)
+	}
+	u := sm.Rand.Float64() * mass
+	last := 0
+	for i, w := range c.weights {
+		if w == 0 {
+			continue
+		}
+		last = i
+		if u < w {
+			break
+		}
+		u -= w
+	}
+	return last
+}
+
+// nucleus zeroes the weights outside the fewest largest ones that reach mass,
+// ties to the lower id, and returns the mass of what is left.
+func (c *choice) nucleus(mass float64) float64 {
+	c.order = c.order[:0]
+	for i := range c.weights {
+		c.order = append(c.order, i)
+	}
+	slices.SortFunc(c.order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(c.weights[b], c.weights[a]), a-b)
+	})
+	var kept float64
+	for n, i := range c.order {
+		kept += c.weights[i]
+		if kept >= mass {
+			for _, j := range c.order[n+1:] {
+				c.weights[j] = 0
+			}
+			break
+		}
+	}
+	return kept
+}

@@ -1,0 +1,117 @@
+package infer
+
+import (
+	"errors"
+
+	"github.com/gr2/gr2/internal/fault"
+)
+
+// Session is one sequence being read and written, with its cache.
+type Session struct {
+	e     *Engine
+	cache cache
+	pass  *pass
+
+	// pending tokens belong to the sequence but have not been read, since
+	// nobody has asked for what follows them.
+	pending []int32
+	// logits (VocabSize) follow the last token read; empty before the first
+	// token and after Truncate.
+	logits []float32
+	choice choice
+}
+
+// NewSession starts an empty sequence.
+func (e *Engine) NewSession() *Session {
+	s := &Session{e: e, cache: newCache(e.cfg)}
+	s.pass = newPass(e, &s.cache)
+	return s
+}
+
+// Len is the number of tokens in the sequence.
+func (s *Session) Len() int { return s.cache.length + len(s.pending) }
+
+// Feed appends tokens and returns the logits (VocabSize) of the token that
+// follows the last one. They belong to the session and are valid until its next
+// call. On an error the session is what it was.
+func (s *Session) Feed(tokens []int32) ([]float32, error) {
+	if err := s.append(tokens); err != nil {
+		return nil, err
+	}
+	return s.Logits()
+}
+
+// Logits returns the logits after the last token, as Feed does, without
+// appending any.
+func (s *Session) Logits() ([]float32, error) {
+	s.read()
+	if len(s.logits) == 0 {
+		return nil, errors.New("infer: no logits: feed a token first (Truncate drops them too)")
+	}
+	return s.logits, nil
+}
+
+// append checks tokens and puts them at the end of the sequence, unread.
+func (s *Session) append(tokens []int32) error {
+	for i, t := range tokens {
+		if t < 0 || int(t) >= s.e.cfg.VocabSize {
+			return fault.Inputf("infer: token %d at position %d is outside the vocabulary of %d", t, s.Len()+i, s.e.cfg.VocabSize)
+		}
+	}
+	if n := s.Len() + len(tokens); n > s.e.cfg.MaxPositions {
+		return fault.Inputf("infer: a sequence of %d tokens exceeds the model's %d positions; shorten the input", n, s.e.cfg.MaxPositions)
+	}
+	s.pending = append(s.pending, tokens...)
+	return nil
+}
+
+// read runs the pending tokens through the model.
+func (s *Session) read() {
+	for len(s.pending) > 0 {
+		n := min(len(s.pending), blockRows)
+		last := n == len(s.pending)
+		hidden := s.pass.run(s.pending[:n], last)
+		s.pending = s.pending[:copy(s.pending, s.pending[n:])]
+		if last {
+			s.logits = resize(s.logits, s.e.cfg.VocabSize)
+			s.pass.project(s.logits, hidden)
+		}
+	}
+}
+
+// Fork returns an independent session with the same sequence. The cache is
+// shared until either writes to it, so a fork costs no forward pass.
+func (s *Session) Fork() *Session {
+	f := &Session{e: s.e, cache: s.cache.fork()}
+	f.pass = newPass(s.e, &f.cache)
+	f.pending = append(f.pending, s.pending...)
+	f.logits = append(f.logits, s.logits...)
+	return f
+}
+
+// Truncate shortens the sequence to its first n tokens, if it is longer. If
+// that cuts tokens that were read, the logits are gone until a token is fed.
+func (s *Session) Truncate(n int) {
+	if n >= s.Len() {
+		return
+	}
+	n = max(n, 0)
+	if unread := n - s.cache.length; unread > 0 {
+		s.pending = s.pending[:unread]
+		return
+	}
+	s.pending = s.pending[:0]
+	if n < s.cache.length {
+		s.cache.length = n
+		s.logits = s.logits[:0]
+	}
+}
+
+// resize returns a slice of n elements, x itself when it has the room. The old
+// contents are lost.
+func resize(x []float32, n int) []float32 {
+	if cap(x) < n {
+		return make([]float32, n)
+	}
+	return x[:n]
+}

@@ -1,0 +1,317 @@
+package kernel
+
+import "fmt"
+
+// Block sizes in elements. A packed block of A (rowBlock x depthBlock) stays in
+// the L2 cache of its worker, a panel of B (depthBlock x nr) in L1; the packed
+// part of B, which all workers share, is bounded by depthMax and packMax.
+const (
+	depthBlock = 256
+	rowBlock   = 96 // a multiple of every variant's mr
+	depthMax   = 4096
+	packMax    = 1 << 21
+	fewRows    = 32      // up to here packing costs more than it saves
+	splitWork  = 1 << 19 // multiply-adds that are worth waking a helper for
+	colBlock   = 64      // columns a task of the few-row path takes
+)
+
+// Gemm computes C = alpha*op(A)*op(B) + beta*C, where op(A) is m x k, op(B) is
+// k x n and C is m x n, and op transposes when asked to: A is stored k x m if
+// transA, B is stored n x k if transB. lda, ldb and ldc are the row strides of
+// the stored matrices. C must not overlap A or B. With beta = 0, C is not read;
+// with alpha = 0 or k = 0, A and B are not read.
+func Gemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+	if m <= 0 || n <= 0 {
+		return
+	}
+	checkMatrix("C", m, n, c, ldc)
+	if alpha == 0 || k <= 0 {
+		for i := range m {
+			scaleOrClear(c[i*ldc:i*ldc+n], beta)
+		}
+		return
+	}
+	checkStored("A", transA, m, k, a, lda)
+	checkStored("B", transB, k, n, b, ldb)
+	v := active.Load()
+	if m <= fewRows && m*n*k < splitWork && !(transA && transB) {
+		v.fewRows(m, n, k, alpha, operand{a, lda, transA}, operand{b, ldb, transB}, beta, c, ldc)
+		return
+	}
+	g := takeGemm()
+	g.v = v
+	g.m, g.n, g.k = m, n, k
+	g.alpha, g.beta = alpha, beta
+	g.a, g.b, g.c = operand{a, lda, transA}, operand{b, ldb, transB}, operand{c, ldc, false}
+	if m <= fewRows {
+		g.runFewRows()
+	} else {
+		g.runPacked()
+	}
+	g.release()
+}
+
+func checkStored(name string, trans bool, rows, cols int, x []float32, ld int) {
+	if trans {
+		rows, cols = cols, rows
+	}
+	checkMatrix(name, rows, cols, x, ld)
+}
+
+func checkMatrix(name string, rows, cols int, x []float32, ld int) {
+	if ld < cols {
+		panic(fmt.Sprintf("kernel: Gemm: %s has rows of %d elements but a stride of %d", name, cols, ld))
+	}
+	if need := (rows-1)*ld + cols; len(x) < need {
+		panic(fmt.Sprintf("kernel: Gemm: %s is %dx%d with stride %d and needs %d elements, not %d", name, rows, cols, ld, need, len(x)))
+	}
+}
+
+// operand is a stored matrix. trans says that the matrix meant is its transpose.
+type operand struct {
+	data  []float32
+	ld    int
+	trans bool
+}
+
+// from returns the storage from element (row, col) of the matrix meant.
+func (o operand) from(row, col int) []float32 {
+	if o.trans {
+		row, col = col, row
+	}
+	return o.data[row*o.ld+col:]
+}
+
+// gemm is one call of Gemm. Its bound methods are kept with it, so that handing
+// them to Parallel allocates nothing.
+type gemm struct {
+	v           *variant
+	m, n, k     int
+	alpha, beta float32
+	a, b, c     operand
+
+	// The slab of B under way: columns col.. (cols of them), depths depth.. .
+	col, cols, depth, depths int
+	packedB                  []float32 // panels of nr columns, each depths x nr
+	colTasks, colsPerTask    int       // a task is one row block and colsPerTask columns
+
+	packTask, tileTask, fewTask func(int)
+}
+
+var gemms freelist[gemm]
+
+func takeGemm() *gemm {
+	g := gemms.get()
+	if g == nil {
+		g = new(gemm)
+		g.packTask, g.tileTask, g.fewTask = g.packPanel, g.computeTask, g.fewRowsTask
+	}
+	return g
+}
+
+func (g *gemm) release() {
+	g.a, g.b, g.c = operand{}, operand{}, operand{}
+	gemms.put(g)
+}
+
+// runPacked walks over slabs of B. A slab is packed once; then each task packs
+// its own rows of A, a depth block at a time, and multiplies.
+func (g *gemm) runPacked() {
+	nr := g.v.nr
+	slab := min(g.k, depthMax)
+	wide := max(nr, packMax/slab/nr*nr)
+	for g.col = 0; g.col < g.n; g.col += g.cols {
+		g.cols = min(wide, g.n-g.col)
+		panels := ceil(g.cols, nr)
+		rowTasks := ceil(g.m, rowBlock)
+		// At least eight tasks where there is work for them: by shape, not by
+		// Threads, since the result must not depend on it (nor does it).
+		g.colsPerTask = ceil(panels, min(panels, ceil(8, rowTasks))) * nr
+		g.colTasks = ceil(g.cols, g.colsPerTask)
+		for g.depth = 0; g.depth < g.k; g.depth += g.depths {
+			g.depths = min(slab, g.k-g.depth)
+			g.packedB = grow(g.packedB, panels*nr*g.depths)
+			g.parallel(panels, 4*g.depths*nr, g.packTask)
+			g.parallel(rowTasks*g.colTasks, g.depths*min(g.m, rowBlock)*g.colsPerTask, g.tileTask)
+		}
+	}
+}
+
+// parallel runs n tasks of the given work each, inline when they are small.
+func (g *gemm) parallel(n, work int, task func(int)) {
+	if n*work >= splitWork {
+		Parallel(n, task)
+		return
+	}
+	for i := range n {
+		task(i)
+	}
+}
+
+// packPanel packs panel i of the slab of B: panel[p*nr+j] = B[depth+p][col+i*nr+j],
+// the last one settled.
+func (g *gemm) packPanel(i int) {
+	nr := g.v.nr
+	panel := g.packedB[i*nr*g.depths : (i+1)*nr*g.depths]
+	col, _ := settle(g.col+i*nr, nr, g.n)
+	g.v.pack(panel, nr, min(nr, g.n), g.depths, g.b.from(g.depth, col), g.b.ld, g.b.trans)
+}
+
+// computeTask is one row block of C times some columns of the slab.
+func (g *gemm) computeTask(i int) {
+	s := takeScratch()
+	row := i / g.colTasks * rowBlock
+	col := i % g.colTasks * g.colsPerTask
+	rows, cols := min(rowBlock, g.m-row), min(g.colsPerTask, g.cols-col)
+	for p := 0; p < g.depths; p += depthBlock {
+		depths := min(depthBlock, g.depths-p)
+		g.packA(s, row, rows, g.depth+p, depths)
+		beta := float32(1)
+		if g.depth+p == 0 {
+			beta = g.beta
+		}
+		g.multiply(s, row, rows, col, cols, p, depths, beta)
+	}
+	scratches.put(s)
+}
+
+// packA packs rows of A into panels of mr rows: panel[p*mr+i] = A[row+i][depth+p],
+// the last one settled.
+func (g *gemm) packA(s *scratch, row, rows, depth, depths int) {
+	mr := g.v.mr
+	s.a = grow(s.a, ceil(rows, mr)*mr*depths+panelSlack)
+	for i := 0; i < rows; i += mr {
+		panel := s.a[i*depths : (i+mr)*depths+panelSlack]
+		first, _ := settle(row+i, mr, g.m)
+		g.v.pack(panel, mr, min(mr, g.m), depths, g.a.from(first, depth), g.a.ld, !g.a.trans)
+	}
+}
+
+// settle moves a panel of size lanes back, if need be and if it can, so that it
+// ends within limit: whole panels pack fastest. skip is how far it was moved.
+func settle(at, size, limit int) (start, skip int) {
+	start = max(0, min(at, limit-size))
+	return start, at - start
+}
+
+// multiply runs the micro kernel over a block of C. Panels of B are the outer
+// loop: each stays in L1 while the block of A passes by.
+func (g *gemm) multiply(s *scratch, row, rows, col, cols, p, depths int, beta float32) {
+	mr, nr := g.v.mr, g.v.nr
+	for j := 0; j < cols; j += nr {
+		b := g.packedB[(col+j)*g.depths+p*nr:][:depths*nr]
+		for i := 0; i < rows; i += mr {
+			a := s.a[i*depths : (i+mr)*depths]
+			if i+mr <= rows && j+nr <= cols {
+				g.v.micro(depths, g.alpha, a, b, beta, g.c.from(row+i, g.col+col+j), g.c.ld)
+				continue
+			}
+			g.v.micro(depths, 1, a, b, 0, s.tile[:], nr)
+			g.merge(s.tile[:], row+i, min(mr, rows-i), g.col+col+j, min(nr, cols-j), beta)
+		}
+	}
+}
+
+// merge blends the rows x cols corner of C at (row, col) with a tile whose
+// panels may have been settled.
+func (g *gemm) merge(tile []float32, row, rows, col, cols int, beta float32) {
+	_, down := settle(row, g.v.mr, g.m)
+	_, right := settle(col, g.v.nr, g.n)
+	for r := range rows {
+		c := g.c.from(row+r, col)[:cols]
+		blend(c, g.alpha, tile[(down+r)*g.v.nr+right:][:cols], beta)
+	}
+}
+
+// scratch belongs to one task: its packed block of A and a whole tile for the
+// ragged edges of C.
+type scratch struct {
+	a    []float32
+	tile [tileMax]float32
+}
+
+// tileMax bounds mr*nr over the variants; panelSlack is what a transpose may
+// write past a panel of mr columns.
+const (
+	tileMax    = 16 * 48
+	panelSlack = 16
+)
+
+var scratches freelist[scratch]
+
+func takeScratch() *scratch {
+	if s := scratches.get(); s != nil {
+		return s
+	}
+	return new(scratch)
+}
+
+// pack writes a panel of k steps by width: panel[p*width+i], zero for i >= used.
+// With across, step p of lane i is src[i*ld+p], else src[p*ld+i].
+func (v *variant) pack(panel []float32, width, used, k int, src []float32, ld int, across bool) {
+	switch {
+	case used < width:
+		packRagged(panel, width, used, k, src, ld, across)
+	case across:
+		v.transpose(panel, width, src, ld, k)
+	default:
+		v.copySteps(panel, width, src, ld, k)
+	}
+}
+
+// packRagged packs the used lanes of a panel and zeros; it serves matrices that
+// are narrower than a panel.
+func packRagged(panel []float32, width, used, k int, src []float32, ld int, across bool) {
+	lane, step := 1, ld
+	if across {
+		lane, step = ld, 1
+	}
+	clear(panel[:k*width])
+	for i := range used {
+		for p := range k {
+			panel[p*width+i] = src[i*lane+p*step]
+		}
+	}
+}
+
+// runFewRows multiplies without packing: each element of A meets B about once,
+// so reading B dominates and must happen in place.
+func (g *gemm) runFewRows() {
+	if g.a.trans && g.b.trans {
+		g.straightenA()
+	}
+	tasks := ceil(g.n, colBlock)
+	g.parallel(tasks, g.m*g.k*colBlock, g.fewTask)
+}
+
+// straightenA copies a transposed A, of which dotRows needs contiguous rows.
+func (g *gemm) straightenA() {
+	g.packedB = grow(g.packedB, g.m*g.k)
+	for p := range g.k {
+		for i := range g.m {
+			g.packedB[i*g.k+p] = g.a.data[p*g.a.ld+i]
+		}
+	}
+	g.a = operand{g.packedB, g.k, false}
+}
+
+func (g *gemm) fewRowsTask(i int) {
+	col := i * colBlock
+	b := operand{g.b.from(0, col), g.b.ld, g.b.trans}
+	g.v.fewRows(g.m, min(colBlock, g.n-col), g.k, g.alpha, g.a, b, g.beta, g.c.from(0, col), g.c.ld)
+}
+
+// fewRows multiplies in place, in one piece; not both operands are transposed.
+// An element of the result does not depend on how the columns were cut.
+func (v *variant) fewRows(m, n, k int, alpha float32, a, b operand, beta float32, c []float32, ldc int) {
+	switch {
+	case b.trans:
+		v.dotRows(m, n, k, alpha, a.data, a.ld, b.data, b.ld, beta, c, ldc)
+	case a.trans:
+		v.sumRows(m, n, k, alpha, a.data, 1, a.ld, b.data, b.ld, beta, c, ldc)
+	default:
+		v.sumRows(m, n, k, alpha, a.data, a.ld, 1, b.data, b.ld, beta, c, ldc)
+	}
+}
+
+func ceil(a, b int) int { return (a + b - 1) / b }

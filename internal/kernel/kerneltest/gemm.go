@@ -1,0 +1,215 @@
+package kerneltest
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/gr2/gr2/internal/kernel"
+	"pgregory.net/rapid"
+)
+
+// GemmCase is one multiplication. The values follow from Seed.
+type GemmCase struct {
+	TransA, TransB   bool
+	M, N, K          int
+	PadA, PadB, PadC int // elements between rows
+	Alpha, Beta      float32
+	Seed             uint64
+}
+
+func (g GemmCase) String() string {
+	return fmt.Sprintf("Gemm(%t, %t, %d, %d, %d) alpha=%g beta=%g pads=%d,%d,%d seed=%d",
+		g.TransA, g.TransB, g.M, g.N, g.K, g.Alpha, g.Beta, g.PadA, g.PadB, g.PadC, g.Seed)
+}
+
+// matrix is a stored operand and its stride.
+type matrix struct {
+	data  []float32
+	ld    int
+	trans bool
+}
+
+func (m *memory) matrix(rows, cols, pad int, trans bool) matrix {
+	if trans {
+		rows, cols = cols, rows
+	}
+	x := matrix{ld: cols + pad, trans: trans}
+	if rows > 0 && cols > 0 {
+		x.data = m.normal((rows-1)*x.ld + cols)
+	}
+	return x
+}
+
+// at is element (i, j) of the matrix meant.
+func (x matrix) at(i, j int) *float32 {
+	if x.trans {
+		i, j = j, i
+	}
+	return &x.data[i*x.ld+j]
+}
+
+// run fills operands, lets edit change them, multiplies and returns C with the
+// exact result and, for each element, the sum of the absolute products.
+func (g GemmCase) run(m *memory, edit func(a, b matrix)) (c matrix, want, scale []float64) {
+	m.reset(g.Seed)
+	a := m.matrix(g.M, g.K, g.PadA, g.TransA)
+	b := m.matrix(g.K, g.N, g.PadB, g.TransB)
+	c = m.matrix(g.M, g.N, g.PadC, false)
+	for i := range c.data {
+		if g.Beta == 0 || i%c.ld >= g.N {
+			c.data[i] = canary
+		}
+	}
+	if edit != nil {
+		edit(a, b)
+	}
+	want, scale = g.exact(a, b, c)
+	kernel.Gemm(g.TransA, g.TransB, g.M, g.N, g.K, g.Alpha, a.data, a.ld, b.data, b.ld, g.Beta, c.data, c.ld)
+	m.check(g.String())
+	return c, want, scale
+}
+
+// exact is the definition of Gemm in float64.
+func (g GemmCase) exact(a, b, c matrix) (want, scale []float64) {
+	want, scale = make([]float64, g.M*g.N), make([]float64, g.M*g.N)
+	for i := range g.M {
+		for j := range g.N {
+			var sum, size float64
+			if g.Alpha != 0 {
+				for p := range g.K {
+					x := float64(*a.at(i, p)) * float64(*b.at(p, j))
+					sum += x
+					size += math.Abs(x)
+				}
+			}
+			if g.Alpha != 0 && g.K > 0 {
+				sum *= float64(g.Alpha)
+			}
+			if g.Beta != 0 {
+				old := float64(g.Beta) * float64(*c.at(i, j))
+				sum += old
+				size += math.Abs(old)
+			}
+			want[i*g.N+j], scale[i*g.N+j] = sum, size*(1+math.Abs(float64(g.Alpha)))
+		}
+	}
+	return want, scale
+}
+
+// epsilon is the unit of rounding of float32.
+const epsilon = 1.0 / (1 << 23)
+
+// Check multiplies and compares with the definition.
+func (g GemmCase) Check(t testing.TB) { g.check(t, newMemory(t)) }
+
+func (g GemmCase) check(t testing.TB, m *memory) {
+	t.Helper()
+	c, want, scale := g.run(m, nil)
+	for i := range g.M {
+		for j := range g.N {
+			got := float64(*c.at(i, j))
+			bound := epsilon * (4 + float64(g.K)/8) * scale[i*g.N+j]
+			if !(math.Abs(got-want[i*g.N+j]) <= bound) {
+				t.Fatalf("%s on %s: C[%d,%d] = %g, want %g within %g", g, kernel.Active(), i, j, got, want[i*g.N+j], bound)
+			}
+		}
+	}
+	for i, v := range c.data {
+		if i%c.ld >= g.N && !isCanary(v) {
+			t.Fatalf("%s on %s wrote between the rows of C", g, kernel.Active())
+		}
+	}
+}
+
+// drawGemm draws small shapes mostly, around the tiles' edges, and some that
+// cross block boundaries.
+func drawGemm(t *rapid.T) GemmCase {
+	size := rapid.Custom(func(t *rapid.T) int {
+		if rapid.IntRange(0, 9).Draw(t, "large") == 0 {
+			return rapid.IntRange(90, 300).Draw(t, "size")
+		}
+		return rapid.IntRange(0, 40).Draw(t, "size")
+	})
+	pad := rapid.IntRange(0, 5)
+	return GemmCase{
+		TransA: rapid.Bool().Draw(t, "transA"), TransB: rapid.Bool().Draw(t, "transB"),
+		M: size.Draw(t, "m"), N: size.Draw(t, "n"), K: size.Draw(t, "k"),
+		PadA: pad.Draw(t, "padA"), PadB: pad.Draw(t, "padB"), PadC: pad.Draw(t, "padC"),
+		Alpha: rapid.SampledFrom([]float32{1, 1, -0.5, 0}).Draw(t, "alpha"),
+		Beta:  rapid.SampledFrom([]float32{0, 0, 1, -2}).Draw(t, "beta"),
+		Seed:  rapid.Uint64().Draw(t, "seed"),
+	}
+}
+
+func conformGemm(t *testing.T) {
+	m := newMemory(t)
+	rapid.Check(t, func(rt *rapid.T) { drawGemm(rt).check(t, m) })
+}
+
+// conformDepth crosses the depth blocks, which the drawn shapes do not.
+func conformDepth(t *testing.T) {
+	m := newMemory(t)
+	for _, rows := range []int{3, 20} {
+		for _, trans := range []bool{false, true} {
+			GemmCase{TransA: trans, TransB: !trans, M: rows, N: 19, K: 4500, Alpha: 1, Beta: 0.5, Seed: 7}.check(t, m)
+		}
+	}
+}
+
+// conformSpecials plants a NaN and an Inf in A: exactly their rows change.
+func conformSpecials(t *testing.T) {
+	m := newMemory(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		g := drawGemm(rt)
+		g.M, g.N, g.K, g.Alpha = g.M+2, g.N+1, g.K+1, 1
+		nan := rapid.IntRange(0, g.M-1).Draw(rt, "nan")
+		inf := (nan + 1) % g.M
+		p := rapid.IntRange(0, g.K-1).Draw(rt, "p")
+		c, want, _ := g.run(m, func(a, _ matrix) {
+			*a.at(nan, p) = float32(math.NaN())
+			*a.at(inf, p) = float32(math.Inf(1))
+		})
+		for i := range g.M {
+			for j := range g.N {
+				got, want := float64(*c.at(i, j)), want[i*g.N+j]
+				if math.IsNaN(got) != math.IsNaN(want) || math.IsInf(got, 0) != math.IsInf(want, 0) {
+					t.Fatalf("%s: NaN in row %d, Inf in row %d: C[%d,%d] = %g, want %g", g, nan, inf, i, j, got, want)
+				}
+			}
+		}
+	})
+}
+
+// conformThreads demands the same bits from any number of threads.
+func conformThreads(t *testing.T) {
+	defer kernel.SetThreads(0)
+	m := newMemory(t)
+	for _, g := range []GemmCase{
+		{M: 1, N: 700, K: 130, TransB: true},
+		{M: 7, N: 131, K: 260},
+		{M: 100, N: 300, K: 280, TransB: true},
+		{M: 300, N: 50, K: 290, TransA: true},
+	} {
+		g.Alpha, g.Seed = 1, 11
+		var first []uint32
+		for _, threads := range []int{1, 2, 3, 5} {
+			kernel.SetThreads(threads)
+			c, _, _ := g.run(m, nil)
+			if got := bits(c.data); first == nil {
+				first = got
+			} else if !slices.Equal(first, got) {
+				t.Fatalf("%s on %s differs between 1 and %d threads", g, kernel.Active(), threads)
+			}
+		}
+	}
+}
+
+func bits(x []float32) []uint32 {
+	out := make([]uint32, len(x))
+	for i, v := range x {
+		out[i] = math.Float32bits(v)
+	}
+	return out
+}

@@ -1,0 +1,64 @@
+package nn
+
+// arena hands out float32 slices that live until reset. It keeps what it once
+// needed, so that the second step of the same shape allocates nothing.
+type arena struct {
+	blocks [][]float32
+	at     mark
+}
+
+// mark is a position in an arena, to which release returns.
+type mark struct{ block, used int }
+
+const arenaBlock = 1 << 20 // elements of the first block
+
+// take returns n elements with arbitrary contents.
+func (a *arena) take(n int) []float32 {
+	for ; a.at.block < len(a.blocks); a.at = (mark{a.at.block + 1, 0}) {
+		b := a.blocks[a.at.block]
+		if end := a.at.used + n; end <= len(b) {
+			s := b[a.at.used:end:end]
+			a.at.used = end
+			return s
+		}
+	}
+	size := arenaBlock
+	if len(a.blocks) > 0 {
+		size = 2 * len(a.blocks[len(a.blocks)-1])
+	}
+	a.blocks = append(a.blocks, make([]float32, max(size, n)))
+	a.at.used = n
+	return a.blocks[a.at.block][:n:n]
+}
+
+// zeros returns n zeros.
+func (a *arena) zeros(n int) []float32 {
+	s := a.take(n)
+	clear(s)
+	return s
+}
+
+func (a *arena) release(m mark) { a.at = m }
+
+func (a *arena) reset() { a.at = mark{} }
+
+// pool hands out structs that live until reset, each at a fixed address.
+type pool[T any] struct {
+	items []*T
+	used  int
+}
+
+// put stores v in the next struct and returns its address.
+func (p *pool[T]) put(v T) *T {
+	if p.used == len(p.items) {
+		p.items = append(p.items, new(T))
+	}
+	item := p.items[p.used]
+	p.used++
+	*item = v
+	return item
+}
+
+// reset forgets the structs but keeps their memory. What they point to stays
+// reachable until they are put again, at most one step's worth.
+func (p *pool[T]) reset() { p.used = 0 }

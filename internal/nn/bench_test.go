@@ -1,0 +1,132 @@
+package nn
+
+import (
+	"testing"
+
+	"github.com/gr2/gr2/internal/lm"
+	"github.com/gr2/gr2/internal/rng"
+)
+
+// referenceConfig is the decoder whose speed docs/ quotes.
+func referenceConfig() lm.Config {
+	return lm.Config{
+		Architecture: lm.Llama, VocabSize: 4096, Hidden: 256, Layers: 4, Heads: 4, KVHeads: 4, HeadDim: 64,
+		Intermediate: 768, MaxPositions: 1024, RopeTheta: 10000, NormEps: 1e-6, TieEmbeddings: true,
+		BOS: lm.NoToken, EOS: lm.NoToken, PAD: lm.NoToken,
+	}
+}
+
+// packed is a batch of random documents; every token but the last of each
+// document has a target, of weight 1 for the share that counts.
+func packed(vocab int, lengths []int, share float64) *Batch {
+	r := rng.New(1, rng.Key("packed"))
+	b := new(Batch)
+	for _, n := range lengths {
+		b.Docs = append(b.Docs, int32(len(b.Tokens)))
+		for i := range n {
+			b.Tokens = append(b.Tokens, int32(r.IntN(vocab)))
+			b.Pos = append(b.Pos, int32(i))
+			b.Targets = append(b.Targets, -1)
+			b.Weights = append(b.Weights, 0)
+			if at := len(b.Tokens) - 2; i > 0 {
+				b.Targets[at] = b.Tokens[at+1]
+				if r.Float64() < share {
+					b.Weights[at] = 1
+				}
+			}
+		}
+	}
+	return b
+}
+
+func repeat(n, times int) []int {
+	out := make([]int, times)
+	for i := range out {
+		out[i] = n
+	}
+	return out
+}
+
+// BenchmarkTrainStep is a whole training step: forward, backward, clipping,
+// AdamW.
+func BenchmarkTrainStep(b *testing.B) {
+	for _, c := range []struct {
+		name    string
+		lengths []int
+		share   float64
+	}{
+		{"8x256", repeat(256, 8), 1},
+		{"4x500-answers", repeat(500, 4), 0.06},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			m, err := lm.New(referenceConfig(), 1)
+			if err != nil {
+				b.Fatal(err)
+			}
+			d, tape := NewDecoder(m), NewTape()
+			adam := NewAdamW(d.Params(), AdamWOptions{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1})
+			batch := packed(m.Config.VocabSize, c.lengths, c.share)
+			b.ReportAllocs()
+			for b.Loop() {
+				tape.Reset()
+				tape.Backward(d.Loss(tape, batch, float32(len(batch.Tokens))))
+				ClipGradNorm(d.Params(), 1)
+				adam.Step(1e-3)
+			}
+			b.ReportMetric(float64(len(batch.Tokens)*b.N)/b.Elapsed().Seconds(), "tokens/s")
+		})
+	}
+}
+
+// BenchmarkSASRecStep is a training step of the sequential baseline: 1,024
+// tokens of short histories, in-batch positives and 1,024 negatives over a
+// catalog of 12,000 items.
+func BenchmarkSASRecStep(b *testing.B) {
+	const items, dim, heads, tokens = 12000, 64, 2, 1024
+	r := rng.New(1, rng.Key("sasrec"))
+	random := func(name string, rows, cols int) *Param {
+		p := NewParam(name, rows, cols)
+		for i := range p.Value {
+			p.Value[i] = float32(0.1 * r.NormFloat64())
+		}
+		return p
+	}
+	table := random("items", items, dim)
+	params := []*Param{table}
+	square := func() *Param {
+		params = append(params, random("w", dim, dim))
+		return params[len(params)-1]
+	}
+	gain, bias := random("gain", 1, dim), random("bias", 1, dim)
+	var w [2][6]*Param
+	for i := range w {
+		for j := range w[i] {
+			w[i][j] = square()
+		}
+	}
+	var ids, targets, negatives, docs []int32
+	for i := range tokens {
+		if i%9 == 0 {
+			docs = append(docs, int32(i))
+		}
+		ids = append(ids, int32(r.IntN(items)))
+		targets = append(targets, int32(r.IntN(items)))
+		negatives = append(negatives, int32(r.IntN(items)))
+	}
+	tape, adam := NewTape(), NewAdamW(params, AdamWOptions{Beta1: 0.9, Beta2: 0.98, Eps: 1e-8})
+	b.ReportAllocs()
+	for b.Loop() {
+		tape.Reset()
+		x := tape.Embed(table, ids)
+		for _, w := range w {
+			h := tape.LayerNorm(x, gain, bias, 1e-6)
+			a := tape.Attention(tape.Linear(h, w[0], nil), tape.Linear(h, w[1], nil), tape.Linear(h, w[2], nil), heads, heads, docs)
+			x = tape.Add(x, tape.Dropout(tape.Linear(a, w[3], nil), 0.5, r))
+			h = tape.ReLU(tape.Linear(tape.LayerNorm(x, gain, bias, 1e-6), w[4], nil))
+			x = tape.Add(x, tape.Dropout(tape.Linear(h, w[5], nil), 0.5, r))
+		}
+		tape.Backward(tape.SampledSoftmax(x, table, nil, targets, negatives, nil))
+		adam.Step(1e-3)
+	}
+	b.ReportMetric(tokens*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
+}

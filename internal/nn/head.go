@@ -1,0 +1,133 @@
+package nn
+
+import "github.com/gr2/gr2/internal/kernel"
+
+// limits bound the vocabulary projection, in logits. A chunk of rows has at
+// most chunk of them, and a pass with up to kept in all keeps the probabilities
+// for its backward pass; a larger one computes them a second time.
+type limits struct{ chunk, kept int }
+
+// defaultLimits are 16 MiB and 64 MiB.
+var defaultLimits = limits{chunk: 1 << 22, kept: 1 << 24}
+
+// headLoss is the cross-entropy of x W^T.
+type headLoss struct {
+	x, y    *Var
+	w       *Param
+	targets []int32
+	weights []float32
+	norm    float32
+	logProb []float32 // of the targets
+
+	chunk  int       // rows projected at a time
+	kept   []float32 // probabilities of all rows, or nil
+	from   int       // first row of the chunk under way
+	logits []float32 // of the chunk under way
+}
+
+// LinearCrossEntropy is CrossEntropy(Linear(x, w), ...) in chunks of bounded
+// size. Every row is projected: gather those that count (Rows) first.
+func (t *Tape) LinearCrossEntropy(x *Var, w *Param, targets []int32, weights []float32, norm float32) *Var {
+	want("LinearCrossEntropy weights", x.Rows, len(weights))
+	y := t.result(1, 1, x.Grad, w.grad())
+	o := t.newHead(x, w, targets)
+	o.y, o.weights, o.norm = y, weights, norm
+	if total := x.Rows * w.Rows; y.Grad != nil && total <= t.limits.kept {
+		o.kept = t.mem.take(total)
+	}
+	o.score(t)
+	y.Value[0] = -weightedMean(o.logProb, weights, norm)
+	return t.record(y, o)
+}
+
+// LinearLogProbs is log softmax(x W^T)[targets] for each row. It carries no
+// gradient and is valid until Reset.
+func (t *Tape) LinearLogProbs(x *Var, w *Param, targets []int32) []float32 {
+	o := t.newHead(x, w, targets)
+	o.score(t)
+	return o.logProb
+}
+
+func (t *Tape) newHead(x *Var, w *Param, targets []int32) *headLoss {
+	want("vocabulary projection", w.Cols, x.Cols)
+	want("targets", x.Rows, len(targets))
+	return t.heads.put(headLoss{x: x, w: w, targets: targets, logProb: t.mem.take(x.Rows),
+		chunk: min(max(1, t.limits.chunk/w.Rows), max(1, x.Rows))})
+}
+
+// score fills logProb, chunk by chunk.
+func (o *headLoss) score(t *Tape) {
+	at := t.mem.at
+	buffer := o.buffer(t)
+	for o.from = 0; o.from < o.x.Rows; o.from += o.chunk {
+		o.project(t, buffer)
+	}
+	t.mem.release(at)
+}
+
+// buffer is room for the logits of a chunk, where they are not kept.
+func (o *headLoss) buffer(t *Tape) []float32 {
+	if o.kept != nil {
+		return nil
+	}
+	return t.mem.take(o.chunk * o.w.Rows)
+}
+
+// rows is the number of rows of the chunk at o.from.
+func (o *headLoss) rows() int { return min(o.chunk, o.x.Rows-o.from) }
+
+// project computes the probabilities of the chunk at o.from into o.logits and
+// the log-probabilities of its targets.
+func (o *headLoss) project(t *Tape, buffer []float32) {
+	n, d, vocab := o.rows(), o.w.Cols, o.w.Rows
+	o.logits = buffer
+	if o.kept != nil {
+		o.logits = o.kept[o.from*vocab:]
+	}
+	o.logits = o.logits[:n*vocab]
+	kernel.Gemm(false, true, n, vocab, d, 1, o.x.Value[o.from*d:], d, o.w.Value, d, 0, o.logits, vocab)
+	t.forward(rowBlocks(n, vocab), o)
+}
+
+func (o *headLoss) forwardTask(i int) {
+	vocab := o.w.Rows
+	lo, hi := rowsOf(i, o.rows(), vocab)
+	for r := lo; r < hi; r++ {
+		o.logProb[o.from+r] = softmaxLogProb(o.logits[r*vocab:(r+1)*vocab], int(o.targets[o.from+r]))
+	}
+}
+
+func (o *headLoss) backward(t *Tape) {
+	at := t.mem.at
+	buffer := o.buffer(t)
+	for o.from = 0; o.from < o.x.Rows; o.from += o.chunk {
+		o.backwardChunk(t, buffer)
+	}
+	t.mem.release(at)
+}
+
+func (o *headLoss) backwardChunk(t *Tape, buffer []float32) {
+	n, d, vocab := o.rows(), o.w.Cols, o.w.Rows
+	if o.kept == nil {
+		o.project(t, buffer)
+	} else {
+		o.logits = o.kept[o.from*vocab : (o.from+n)*vocab]
+	}
+	t.reverse(rowBlocks(n, vocab), o)
+	weightGrad(o.w, o.logits, o.x.Value[o.from*d:], n)
+	if o.x.Grad != nil {
+		kernel.Gemm(false, false, n, d, vocab, 1, o.logits, vocab, o.w.Value, d, 1, o.x.Grad[o.from*d:], d)
+	}
+}
+
+// backwardTask turns probabilities into the gradient of the logits.
+func (o *headLoss) backwardTask(i int) {
+	vocab := o.w.Rows
+	lo, hi := rowsOf(i, o.rows(), vocab)
+	for r := lo; r < hi; r++ {
+		row := o.logits[r*vocab : (r+1)*vocab]
+		coef := o.y.Grad[0] * o.weights[o.from+r] / o.norm
+		kernel.Scale(coef, row)
+		row[o.targets[o.from+r]] -= coef
+	}
+}

@@ -1,0 +1,86 @@
+package nn
+
+import "github.com/gr2/gr2/internal/kernel"
+
+// linear is y = x W^T + bias, or y = residual + x W^T. With a residual, y and
+// residual share one gradient buffer.
+type linear struct {
+	x, y    *Var
+	w, bias *Param
+}
+
+// Linear is x W^T + bias, with w of shape (out, in) and bias of out elements or
+// nil. The result is x.Rows by out.
+func (t *Tape) Linear(x *Var, w, bias *Param) *Var {
+	want("Linear", w.Cols, x.Cols)
+	y := t.result(x.Rows, w.Rows, x.Grad, w.grad(), bias.grad())
+	beta := float32(0)
+	if bias != nil {
+		want("Linear bias", w.Rows, len(bias.Value))
+		for i := range y.Rows {
+			copy(y.row(i), bias.Value)
+		}
+		beta = 1
+	}
+	kernel.Gemm(false, true, x.Rows, w.Rows, w.Cols, 1, x.Value, x.Cols, w.Value, w.Cols, beta, y.Value, y.Cols)
+	return t.record(y, t.linears.put(linear{x: x, y: y, w: w, bias: bias}))
+}
+
+// addLinear is residual + x W^T. The gradient of the sum is the residual's as
+// it stands, so both use one buffer; hence no operation recorded after this
+// one may take residual as its input.
+func (t *Tape) addLinear(residual, x *Var, w *Param) *Var {
+	want("addLinear", w.Cols, x.Cols)
+	want("addLinear residual", w.Rows, residual.Cols)
+	y := t.result(x.Rows, w.Rows)
+	copy(y.Value, residual.Value)
+	if y.Grad = residual.Grad; y.Grad == nil && !t.silent && (x.Grad != nil || w.grad() != nil) {
+		y.Grad = t.mem.zeros(len(y.Value))
+	}
+	kernel.Gemm(false, true, x.Rows, w.Rows, w.Cols, 1, x.Value, x.Cols, w.Value, w.Cols, 1, y.Value, y.Cols)
+	return t.record(y, t.linears.put(linear{x: x, y: y, w: w}))
+}
+
+func (o *linear) backward(*Tape) {
+	x, y, w := o.x, o.y, o.w
+	if x.Grad != nil {
+		kernel.Gemm(false, false, x.Rows, w.Cols, w.Rows, 1, y.Grad, y.Cols, w.Value, w.Cols, 1, x.Grad, x.Cols)
+	}
+	weightGrad(w, y.Grad, x.Value, x.Rows)
+	if db := o.bias.grad(); db != nil {
+		for i := range y.Rows {
+			kernel.Add(db, db, y.gradRow(i))
+		}
+	}
+}
+
+// weightGrad adds dy^T x to the gradient of w, for the rows that are trained.
+// dy is rows x w.Rows, x is rows x w.Cols.
+func weightGrad(w *Param, dy, x []float32, rows int) {
+	from := w.TrainFrom
+	if w.Frozen || from >= w.Rows || rows == 0 {
+		return
+	}
+	kernel.Gemm(true, false, w.Rows-from, w.Cols, rows, 1, dy[from:], w.Rows, x, w.Cols, 1, w.Grad[from*w.Cols:], w.Cols)
+}
+
+// matMulT is y = a b^T.
+type matMulT struct{ a, b, y *Var }
+
+// MatMulT is a b^T: a.Rows by b.Rows.
+func (t *Tape) MatMulT(a, b *Var) *Var {
+	want("MatMulT", a.Cols, b.Cols)
+	y := t.result(a.Rows, b.Rows, a.Grad, b.Grad)
+	kernel.Gemm(false, true, a.Rows, b.Rows, a.Cols, 1, a.Value, a.Cols, b.Value, b.Cols, 0, y.Value, y.Cols)
+	return t.record(y, t.matmuls.put(matMulT{a, b, y}))
+}
+
+func (o *matMulT) backward(*Tape) {
+	a, b, y := o.a, o.b, o.y
+	if a.Grad != nil {
+		kernel.Gemm(false, false, a.Rows, a.Cols, b.Rows, 1, y.Grad, y.Cols, b.Value, b.Cols, 1, a.Grad, a.Cols)
+	}
+	if b.Grad != nil {
+		kernel.Gemm(true, false, b.Rows, b.Cols, a.Rows, 1, y.Grad, y.Cols, a.Value, a.Cols, 1, b.Grad, b.Cols)
+	}
+}

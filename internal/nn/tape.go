@@ -1,0 +1,265 @@
+package nn
+
+import (
+	"fmt"
+
+	"github.com/gr2/gr2/internal/kernel"
+)
+
+// Param is a trained matrix, row-major. Its owner allocates Value and Grad.
+type Param struct {
+	Name       string
+	Rows, Cols int
+	Value      []float32
+	Grad       []float32 // accumulated by Backward, cleared by AdamW.Step
+	Decay      bool      // subject to weight decay
+	Frozen     bool      // neither gets gradients nor changes
+	TrainFrom  int       // rows below stay fixed (token warm-up)
+}
+
+// NewParam makes a Param of zeros that is trained without decay.
+func NewParam(name string, rows, cols int) *Param {
+	return &Param{Name: name, Rows: rows, Cols: cols, Value: make([]float32, rows*cols), Grad: make([]float32, rows*cols)}
+}
+
+// row is row i of the values.
+func (p *Param) row(i int32) []float32 {
+	return p.Value[int(i)*p.Cols : (int(i)+1)*p.Cols]
+}
+
+// grad is where the gradient goes; nil when the parameter is frozen.
+func (p *Param) grad() []float32 {
+	if p == nil || p.Frozen {
+		return nil
+	}
+	return p.Grad
+}
+
+// trained is the part of the gradient that may change values.
+func (p *Param) trained() []float32 {
+	if p.Frozen {
+		return nil
+	}
+	return p.Grad[min(p.TrainFrom, p.Rows)*p.Cols:]
+}
+
+// Var is a matrix on a tape, row-major. Grad is nil when no gradient flows
+// through it.
+type Var struct {
+	Rows, Cols  int
+	Value, Grad []float32
+}
+
+// row is row i of the values.
+func (v *Var) row(i int) []float32 { return v.Value[i*v.Cols : (i+1)*v.Cols] }
+
+// gradRow is row i of the gradient.
+func (v *Var) gradRow(i int) []float32 { return v.Grad[i*v.Cols : (i+1)*v.Cols] }
+
+// op is a recorded operation. backward adds to the gradients of its inputs,
+// given the complete gradient of its result.
+type op interface{ backward(t *Tape) }
+
+// tasks is an operation whose work falls into independent parts.
+type tasks interface {
+	forwardTask(i int)
+	backwardTask(i int)
+}
+
+// Tape records operations and owns the memory of their results.
+type Tape struct {
+	ops     []op
+	mem     arena
+	ints    []int32 // room for the row selections of one step
+	silent  bool    // record nothing: results carry no gradient
+	limits  limits
+	scratch scratch // of the operation under way
+	pools
+
+	current                tasks // whose tasks run
+	runForward, runReverse func(i int)
+}
+
+// pools hold the records of each kind of operation.
+type pools struct {
+	vars       pool[Var]
+	linears    pool[linear]
+	matmuls    pool[matMulT]
+	pointwise  pool[pointwise]
+	swiglus    pool[swiGLU]
+	dropouts   pool[dropout]
+	rmsNorms   pool[rmsNorm]
+	layerNorms pool[layerNorm]
+	embeds     pool[embed]
+	gathers    pool[gather]
+	ropes      pool[rope]
+	attentions pool[attention]
+	entropies  pool[crossEntropy]
+	heads      pool[headLoss]
+	sampled    pool[sampledSoftmax]
+	errors     pool[squaredError]
+}
+
+// NewTape makes an empty tape.
+func NewTape() *Tape {
+	t := &Tape{limits: defaultLimits}
+	// Bound once: a method value made per call would allocate.
+	t.runForward = func(i int) { t.current.forwardTask(i) }
+	t.runReverse = func(i int) { t.current.backwardTask(i) }
+	return t
+}
+
+// NewForwardTape makes a tape that records nothing: its results carry no
+// gradient. It is for scoring.
+func NewForwardTape() *Tape {
+	t := NewTape()
+	t.silent = true
+	return t
+}
+
+// Reset forgets all operations. Everything the tape returned becomes invalid.
+func (t *Tape) Reset() {
+	t.ops = t.ops[:0]
+	t.ints = t.ints[:0]
+	t.mem.reset()
+	t.vars.reset()
+	t.linears.reset()
+	t.matmuls.reset()
+	t.pointwise.reset()
+	t.swiglus.reset()
+	t.dropouts.reset()
+	t.rmsNorms.reset()
+	t.layerNorms.reset()
+	t.embeds.reset()
+	t.gathers.reset()
+	t.ropes.reset()
+	t.attentions.reset()
+	t.entropies.reset()
+	t.heads.reset()
+	t.sampled.reset()
+	t.errors.reset()
+}
+
+// Backward adds the gradient of loss, a 1x1 Var of this tape, to every Param
+// that it depends on. Call it once between two Resets.
+func (t *Tape) Backward(loss *Var) {
+	if loss.Rows != 1 || loss.Cols != 1 {
+		panic(fmt.Sprintf("nn: Backward of a %dx%d matrix, want 1x1", loss.Rows, loss.Cols))
+	}
+	if loss.Grad == nil {
+		return // depends on nothing that is trained
+	}
+	loss.Grad[0] = 1
+	for i := len(t.ops) - 1; i >= 0; i-- {
+		t.ops[i].backward(t)
+	}
+}
+
+// Leaf is the parameter as a Var.
+func (t *Tape) Leaf(p *Param) *Var {
+	v := Var{Rows: p.Rows, Cols: p.Cols, Value: p.Value}
+	if !t.silent {
+		v.Grad = p.grad()
+	}
+	return t.vars.put(v)
+}
+
+// Const is data as a Var without gradient.
+func (t *Tape) Const(rows, cols int, data []float32) *Var {
+	want("Const", rows*cols, len(data))
+	return t.vars.put(Var{Rows: rows, Cols: cols, Value: data})
+}
+
+// Reshape is x with the same elements, in the same order, in rows of cols.
+func (t *Tape) Reshape(x *Var, rows, cols int) *Var {
+	want("Reshape", x.Rows*x.Cols, rows*cols)
+	return t.vars.put(Var{Rows: rows, Cols: cols, Value: x.Value, Grad: x.Grad})
+}
+
+// StopGradient is x without its gradient.
+func (t *Tape) StopGradient(x *Var) *Var { return t.Const(x.Rows, x.Cols, x.Value) }
+
+// StraightThrough has the values of quantised and hands its gradient to x
+// unchanged (Bengio et al. 2013).
+func (t *Tape) StraightThrough(x, quantised *Var) *Var {
+	sameShape("StraightThrough", x, quantised)
+	return t.vars.put(Var{Rows: x.Rows, Cols: x.Cols, Value: quantised.Value, Grad: x.Grad})
+}
+
+// result makes the Var of an operation, with a zeroed gradient when one of
+// what it depends on has a gradient. The values are arbitrary.
+func (t *Tape) result(rows, cols int, grads ...[]float32) *Var {
+	v := t.vars.put(Var{Rows: rows, Cols: cols, Value: t.mem.take(rows * cols)})
+	if t.silent {
+		return v
+	}
+	for _, g := range grads {
+		if g != nil {
+			v.Grad = t.mem.zeros(rows * cols)
+			break
+		}
+	}
+	return v
+}
+
+// record keeps o for Backward when its result y carries a gradient.
+func (t *Tape) record(y *Var, o op) *Var {
+	if y.Grad != nil {
+		t.ops = append(t.ops, o)
+	}
+	return y
+}
+
+// forward and reverse run the n tasks of o on the worker pool.
+func (t *Tape) forward(n int, o tasks) {
+	t.current = o
+	kernel.Parallel(n, t.runForward)
+}
+
+func (t *Tape) reverse(n int, o tasks) {
+	t.current = o
+	kernel.Parallel(n, t.runReverse)
+}
+
+// takeInts returns an empty list with room for n; it lives until Reset.
+func (t *Tape) takeInts(n int) []int32 {
+	at := len(t.ints)
+	if cap(t.ints) < at+n {
+		t.ints = make([]int32, 0, 2*(at+n)) // lists handed out keep the old memory
+		at = 0
+	}
+	t.ints = t.ints[:at+n]
+	return t.ints[at : at : at+n]
+}
+
+// span is the number of elements that one task of an elementwise operation
+// takes: a matter of shape, so that sums do not depend on threads.
+const span = 1 << 14
+
+// spans is the number of tasks for n elements, spanOf the range of task i.
+func spans(n int) int { return (n + span - 1) / span }
+
+func spanOf(i, n int) (lo, hi int) { return i * span, min(n, (i+1)*span) }
+
+// blockRows is the number of rows that make about one span.
+func blockRows(cols int) int { return max(1, span/max(1, cols)) }
+
+// rowBlocks is the number of tasks for rows of cols, rowsOf the rows of task i.
+func rowBlocks(rows, cols int) int { return (rows + blockRows(cols) - 1) / blockRows(cols) }
+
+func rowsOf(i, rows, cols int) (lo, hi int) {
+	n := blockRows(cols)
+	return i * n, min(rows, (i+1)*n)
+}
+
+func want(op string, want, have int) {
+	if want != have {
+		panic(fmt.Sprintf("nn: %s: have %d where %d belong", op, have, want))
+	}
+}
+
+func sameShape(op string, a, b *Var) {
+	if a.Rows != b.Rows || a.Cols != b.Cols {
+		panic(fmt.Sprintf("nn: %s: shapes %dx%d and %dx%d differ", op, a.Rows, a.Cols, b.Rows, b.Cols))
+	}
+}

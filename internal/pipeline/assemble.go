@@ -1,0 +1,82 @@
+package pipeline
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/gr2/gr2/internal/evidence"
+	"github.com/gr2/gr2/internal/fault"
+	"github.com/gr2/gr2/internal/prompt"
+)
+
+// Names of the stages, in order; each is a folder of the run.
+const (
+	StageCatalog   = "catalog"
+	StageBaseline  = "baseline"
+	StageEvidence  = "evidence"
+	StageSID       = "sid"
+	StageTokenizer = "tokenizer"
+	StageMidtrain  = "midtrain"
+	StageSFT       = "sft"
+	StageEval      = "eval"
+)
+
+// Stages are the names of all stages, in order.
+func Stages() []string {
+	return []string{StageCatalog, StageBaseline, StageEvidence, StageSID, StageTokenizer, StageMidtrain, StageSFT, StageEval}
+}
+
+// assemble builds the stage graph of a job.
+func assemble(job *Job) (*graph, error) {
+	input, err := dataMark(job.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	w := &world{job: job, orders: map[string]*orderSet{}}
+	w.notify = func(p Progress) {
+		if p.Event == StageStarted {
+			w.now = p
+		}
+		if job.Notify != nil {
+			job.Notify(p)
+		}
+	}
+	o := &job.Options
+	seeded := func(section any) any { return []any{o.Seed, section} }
+	g := &graph{root: job.Root, notify: w.notify}
+	add := func(name string, config any, run func(context.Context, string) error, needs ...string) {
+		g.stages = append(g.stages, stage{name: name, needs: needs, config: config, run: run})
+	}
+	add(StageCatalog, seeded([]any{input, o.Data}), w.catalogStage)
+	add(StageBaseline, seeded(o.Slates), w.baselineStage, StageCatalog)
+	add(StageEvidence, o.promptOptions(), w.evidenceStage, StageBaseline)
+	add(StageSID, seeded(o.SID), w.sidStage, StageCatalog)
+	add(StageTokenizer, []any{o.Tokenizer, o.promptOptions()}, w.tokenizerStage, StageSID)
+	add(StageMidtrain, seeded([]any{o.Model, o.Midtrain}), w.midtrainStage, StageTokenizer, StageSID, StageCatalog)
+	add(StageSFT, seeded([]any{o.SFT, o.Midtrain.UserShare}), w.sftStage, StageMidtrain, StageEvidence, StageBaseline)
+	add(StageEval, seeded(o.Eval), w.evalStage, StageSFT)
+	return g, nil
+}
+
+// datasetManifest marks a dataset folder; see market.Save.
+const datasetManifest = "manifest.json"
+
+// dataMark identifies the content of a dataset folder: its manifest holds the
+// hashes of its files.
+func dataMark(dir string) (File, error) {
+	path := filepath.Join(dir, datasetManifest)
+	if _, err := os.Stat(path); err != nil {
+		return File{}, fault.Inputf("%s is not a dataset folder (no %s): make one with gr2 data import", dir, datasetManifest)
+	}
+	return hashFile(path)
+}
+
+// promptOptions are the prompt's with the evidence names filled in.
+func (o *Options) promptOptions() prompt.Options {
+	p := o.Prompt
+	if len(p.EvidenceNames) == 0 {
+		p.EvidenceNames = evidence.PromptNames()
+	}
+	return p
+}

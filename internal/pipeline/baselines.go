@@ -1,0 +1,97 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/gr2/gr2/internal/baseline"
+	"github.com/gr2/gr2/internal/durable"
+	"github.com/gr2/gr2/internal/market"
+)
+
+const measuresFile = "measures.json"
+
+// baselineStage gives slates their incoming order: that of the logs where the
+// data set has impressions, else of legacy rankers trained here.
+func (w *world) baselineStage(ctx context.Context, dir string) error {
+	split, err := w.split()
+	if err != nil {
+		return err
+	}
+	if split.Protocol == market.ProtocolLogged {
+		set := &orderSet{train: logged(split.TrainSlates), valid: logged(split.ValidSlates), test: logged(split.TestSlates)}
+		w.say("logged order: %d training, %d validation, %d test slates with a positive", len(set.train.Slates), len(set.valid.Slates), len(set.test.Slates))
+		return w.saveOrder(dir, "logged", set)
+	}
+	return w.buildOrders(ctx, dir, split)
+}
+
+// logged keeps the impressions that a ranking can get right or wrong.
+func logged(slates []market.Slate) part {
+	p := part{Slates: withPositive(slates), Events: len(slates)}
+	for i := range p.Slates {
+		n := 0
+		for _, g := range p.Slates[i].Grades {
+			if g > market.GradeNone {
+				n++
+			}
+		}
+		p.Positives = append(p.Positives, n)
+	}
+	return p
+}
+
+// buildOrders trains the legacy rankers and cuts the slates of each order.
+func (w *world) buildOrders(ctx context.Context, dir string, split *market.Split) error {
+	orders, err := w.orderNames()
+	if err != nil {
+		return err
+	}
+	suite, err := baseline.Train(ctx, w.data, split, w.job.Options.baseline(), baseline.Options{
+		Dir: filepath.Join(dir, "models"), Orders: orders, Progress: w.baselineProgress,
+	})
+	if err != nil {
+		return err
+	}
+	full := map[string]map[string]baseline.Measures{}
+	for _, order := range orders {
+		built, err := suite.BuildSlates(ctx, order)
+		if err != nil {
+			return err
+		}
+		set := &orderSet{train: partOf(built.Train), valid: partOf(built.Valid), test: partOf(built.Test)}
+		if err := w.saveOrder(dir, order, set); err != nil {
+			return err
+		}
+		full[order] = map[string]baseline.Measures{"valid": built.Valid.Full, "test": built.Test.Full}
+		w.say("%s: test R@10 %.4f N@10 %.4f; slates %d training of %d, %d validation, %d test of %d", order,
+			built.Test.Full.R10, built.Test.Full.N10, len(built.Train.Slates), built.Train.Events, len(built.Valid.Slates), len(built.Test.Slates), built.Test.Events)
+	}
+	return durable.WriteJSON(filepath.Join(dir, measuresFile), map[string]any{"orders": full, "config": suite.Config()})
+}
+
+func partOf(p baseline.Part) part {
+	return part{Slates: p.Slates, Positives: p.Positives, Events: p.Events, Full: &p.Full}
+}
+
+func (w *world) baselineProgress(p baseline.Progress) {
+	note := fmt.Sprintf("%s %s", p.Model, p.Stage)
+	if p.Fold >= 0 {
+		note += fmt.Sprintf(", fold %d", p.Fold+1)
+	}
+	if p.Value > 0 {
+		note += fmt.Sprintf(", valid N@10 %.4f", p.Value)
+	}
+	w.work(float64(p.Done), float64(p.Total), note)
+}
+
+// baseline is the configuration of the legacy rankers.
+func (o *Options) baseline() baseline.Config {
+	c := baseline.DefaultConfig()
+	c.Seed = o.Seed
+	c.SASRec.Epochs = o.Slates.Epochs
+	c.SASRec.FoldEpochs = min(c.SASRec.FoldEpochs, o.Slates.Epochs)
+	c.Slates.K, c.Slates.Folds, c.Slates.PrefixMax = o.Slates.K, o.Slates.Folds, o.Slates.Positions
+	return c
+}

@@ -1,0 +1,179 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/gr2/gr2/internal/control"
+	"github.com/gr2/gr2/internal/durable"
+	"github.com/gr2/gr2/internal/eval"
+	"github.com/gr2/gr2/internal/kernel"
+	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/market/synth"
+	"github.com/gr2/gr2/internal/report"
+	"github.com/gr2/gr2/internal/rerank"
+)
+
+// evalStage measures every policy on the frozen test slates of every order.
+func (w *world) evalStage(ctx context.Context, dir string) error {
+	split, err := w.split()
+	if err != nil {
+		return err
+	}
+	orders, err := w.orderNames()
+	if err != nil {
+		return err
+	}
+	if err := w.seal(); err != nil {
+		return err
+	}
+	policy, err := rerank.Open(w.job.Root, rerank.OpenOptions{})
+	if err != nil {
+		return err
+	}
+	results := eval.NewReport(w.job.Options.Seed)
+	var samples []report.Sample
+	for i, order := range orders {
+		set, err := w.slates(order)
+		if err != nil {
+			return err
+		}
+		if err := w.checkLeaks(split, set); err != nil {
+			return err
+		}
+		e := &evaluation{world: w, policy: policy, order: order, set: set, share: float64(i) / float64(len(orders)), of: len(orders)}
+		if err := e.measure(ctx, results); err != nil {
+			return err
+		}
+		if err := e.probe(ctx, results); err != nil {
+			return err
+		}
+		samples = append(samples, e.samples(w.job.Options.Eval.Samples/len(orders))...)
+	}
+	if err := durable.WriteJSON(filepath.Join(dir, ReportFile), results); err != nil {
+		return err
+	}
+	return durable.WriteJSON(filepath.Join(dir, samplesFile), samples)
+}
+
+// checkLeaks refuses to evaluate where the future shows.
+func (w *world) checkLeaks(split *market.Split, set *orderSet) error {
+	rule := eval.TimeRule{Cut: split.CutValid, Ties: split.Protocol == market.ProtocolLeaveOneOut}
+	if split.Protocol == market.ProtocolLeaveOneOut {
+		rule.Cut = 0
+	}
+	return eval.CheckTime(set.test.Slates, split.Train, w.data, rule)
+}
+
+// evaluation is the measurement of one incoming order.
+type evaluation struct {
+	*world
+	policy *rerank.Reranker
+	order  string
+	set    *orderSet
+	share  float64 // of the stage done before this order
+	of     int     // orders
+
+	answers []rerank.Result // of the policy on the test slates
+}
+
+// measure adds the rows of the order: incoming, controls, policy, optimum.
+func (e *evaluation) measure(ctx context.Context, results *eval.Report) error {
+	policies, err := e.controls()
+	if err != nil {
+		return err
+	}
+	if e.answers, err = e.rank(ctx, e.set.test.Slates, nil, "test"); err != nil {
+		return err
+	}
+	policies = append(policies, eval.Policy{Name: StageSFT, Rankings: rankings(e.answers)})
+	if optimal, err := e.optimal(); err != nil {
+		return err
+	} else if optimal != nil {
+		policies = append(policies, *optimal)
+	}
+	rows, err := eval.Rows(eval.Test{
+		Order: e.order, Split: "test", Slates: e.set.test.Slates, Missing: e.set.test.missing(), Events: e.set.test.Events,
+		Samples: e.job.Options.Eval.Bootstrap, Seed: e.job.Options.Seed,
+	}, policies)
+	if err != nil {
+		return err
+	}
+	results.Rows = append(results.Rows, rows...)
+	if row := results.Find(e.order, StageSFT, eval.Conditional, "test"); row != nil {
+		e.say("%s: %s R@1 %s, N@3 %s over the incoming order (n=%d)", e.order, StageSFT, percent(row.Lift["R@1"]), percent(row.Lift["N@3"]), row.N)
+	}
+	return nil
+}
+
+func percent(l eval.Lift) string {
+	return fmt.Sprintf("%+.1f%% [%+.1f, %+.1f]", 100*l.Value, 100*l.Low, 100*l.High)
+}
+
+// controls are what users would pick instead of a language model: untrained
+// fusion and a linear model on the same evidence, fitted on the same slates.
+func (e *evaluation) controls() ([]eval.Policy, error) {
+	stats, _, err := e.evidence()
+	if err != nil {
+		return nil, err
+	}
+	fitting := append(e.cases(stats, e.set.train.Slates, true), e.cases(stats, e.set.valid.Slates, false)...)
+	linear, err := control.FitLinear(fitting, control.LinearOptions{})
+	if err != nil {
+		return nil, err
+	}
+	cases := e.cases(stats, e.set.test.Slates, false)
+	var policies []eval.Policy
+	for _, r := range []control.Ranker{control.RRFTitle(), control.RRFKNNTitle(), linear} {
+		p := eval.Policy{Name: r.Name()}
+		for _, c := range cases {
+			p.Rankings = append(p.Rankings, r.Rank(c))
+		}
+		policies = append(policies, p)
+	}
+	return policies, nil
+}
+
+// optimal is the Bayes-optimal order of a synthetic market, nil elsewhere.
+func (e *evaluation) optimal() (*eval.Policy, error) {
+	path := filepath.Join(e.job.DataDir, GainsFile)
+	if _, err := os.Stat(path); err != nil {
+		return nil, nil
+	}
+	var gains synth.Gains
+	err := readFile(path, func(in io.Reader) (err error) {
+		gains, err = synth.ReadGains(in, path)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	p := eval.Policy{Name: "bayes"}
+	for i := range e.set.test.Slates {
+		order, err := gains.Order(&e.set.test.Slates[i], e.data.Catalog)
+		if err != nil {
+			return nil, err
+		}
+		p.Rankings = append(p.Rankings, order)
+	}
+	return &p, nil
+}
+
+// rank runs the policy over slates.
+func (e *evaluation) rank(ctx context.Context, slates []market.Slate, shown [][]int, what string) ([]rerank.Result, error) {
+	return e.policy.RerankAll(ctx, slates, rerank.Batch{Workers: kernel.Threads(), Shown: shown, Progress: func(done, total int) {
+		along := float64(done) / float64(max(total, 1)) / float64(e.of)
+		e.work(e.share+along, 1, fmt.Sprintf("%s %s: %d of %d slates", e.order, what, done, total))
+	}})
+}
+
+func rankings(results []rerank.Result) [][]int {
+	out := make([][]int, len(results))
+	for i, r := range results {
+		out[i] = r.Order
+	}
+	return out
+}

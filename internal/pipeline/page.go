@@ -1,0 +1,234 @@
+package pipeline
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/gr2/gr2/internal/baseline"
+	"github.com/gr2/gr2/internal/durable"
+	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/report"
+	"github.com/gr2/gr2/internal/sid/fit"
+)
+
+const samplesFile = "samples.json"
+
+// publish puts the results of the finished stages at the top of the run folder.
+func publish(root, command string) error {
+	results, err := os.ReadFile(filepath.Join(root, StageEval, ReportFile))
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteBytes(filepath.Join(root, ReportFile), results); err != nil {
+		return err
+	}
+	return WritePage(root, command)
+}
+
+// WritePage renders report.html of a finished run from its artifacts. command
+// is what makes the run again.
+func WritePage(root, command string) error {
+	data, err := pageData(root)
+	if err != nil {
+		return err
+	}
+	data.Command = command
+	return durable.Write(filepath.Join(root, PageFile), func(w io.Writer) error { return report.Write(w, data) })
+}
+
+func pageData(root string) (report.Data, error) {
+	results, err := ReadReport(root)
+	if err != nil {
+		return report.Data{}, err
+	}
+	d := report.Data{Title: filepath.Base(root), Report: results, Limits: limits()}
+	config, err := os.ReadFile(filepath.Join(root, ConfigFile))
+	if err != nil {
+		return d, err
+	}
+	d.Config = string(config)
+	if err := readJSON(filepath.Join(root, StageEval, samplesFile), &d.Samples); err != nil {
+		return d, err
+	}
+	var ids fit.Report
+	if err := readJSON(filepath.Join(root, StageSID, sidReportFile), &ids); err != nil {
+		return d, err
+	}
+	d.SID = &ids.Index
+	for _, add := range []func(string, *report.Data) error{addSummary, addBaselines, addCurves, addStages} {
+		if err := add(root, &d); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
+}
+
+func limits() []string {
+	return []string{
+		"One seed: the intervals cover the choice of test slates, not the noise of training.",
+		"The linear control reads the raw evidence and all training slates; the policy reads buckets and the slates of users whose sequences it has not seen.",
+	}
+}
+
+// addSummary describes the data set.
+func addSummary(root string, d *report.Data) error {
+	var s summary
+	if err := readJSON(filepath.Join(root, StageCatalog, summaryFile), &s); err != nil {
+		return err
+	}
+	d.Summary = fmt.Sprintf("%s, split by protocol %s. Every policy ranks the same test slates; lifts are relative to the incoming order.", s.Name, s.Protocol)
+	d.Facts = []report.Fact{
+		{Name: "users", Value: fmt.Sprint(s.Counts.Users)},
+		{Name: "items", Value: fmt.Sprint(s.Counts.Items)},
+		{Name: "events", Value: fmt.Sprint(s.Counts.Events)},
+		{Name: "impressions", Value: fmt.Sprint(s.Counts.Slates)},
+		{Name: "training events", Value: fmt.Sprint(s.TrainEvents)},
+	}
+	return nil
+}
+
+// addBaselines shows the legacy rankers over the whole catalog, where they
+// were trained here.
+func addBaselines(root string, d *report.Data) error {
+	var m struct {
+		Orders map[string]map[string]baseline.Measures `json:"orders"`
+	}
+	err := readJSON(filepath.Join(root, StageBaseline, measuresFile), &m)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t := &report.Table{Caption: "Legacy rankers over the whole catalog, seen items masked", Columns: []string{"order", "split", "n", "R@1", "R@5", "R@10", "N@10"}}
+	for _, order := range baseline.Orders() {
+		for _, split := range []string{"valid", "test"} {
+			x, ok := m.Orders[order][split]
+			if !ok {
+				continue
+			}
+			row := []string{order, split, fmt.Sprint(x.Targets)}
+			for _, v := range []float64{x.R1, x.R5, x.R10, x.N10} {
+				row = append(row, fmt.Sprintf("%.4f", v))
+			}
+			t.Rows = append(t.Rows, row)
+		}
+	}
+	d.Baselines = t
+	return nil
+}
+
+// addCurves reads the training logs.
+func addCurves(root string, d *report.Data) error {
+	for _, s := range []struct{ name, dir string }{
+		{"midtrain: token warm-up", filepath.Join(StageMidtrain, stateDir, warmupDir)},
+		{"midtrain", filepath.Join(StageMidtrain, stateDir)},
+		{"sft", filepath.Join(StageSFT, stateDir)},
+	} {
+		path := filepath.Join(root, s.dir, "metrics.jsonl")
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		err := readFile(path, func(in io.Reader) error {
+			curves, err := report.ReadCurves(s.name, path, in)
+			for _, c := range curves {
+				if shownCurve(c.Metric) {
+					d.Curves = append(d.Curves, c)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shownCurve leaves out bookkeeping.
+func shownCurve(metric string) bool { return metric != "done" && metric != "tokens" }
+
+// addStages says how long each stage took.
+func addStages(root string, d *report.Data) error {
+	for _, name := range Stages() {
+		m, err := readManifest(filepath.Join(root, name))
+		if err != nil {
+			continue
+		}
+		took := time.Duration(m.Seconds * float64(time.Second)).Round(100 * time.Millisecond)
+		d.Stages = append(d.Stages, report.Fact{Name: name, Value: took.String()})
+	}
+	return nil
+}
+
+// samples picks slates where the policy moved a positive the most, up and down
+// in turn, so that wins and losses are shown alike.
+func (e *evaluation) samples(n int) []report.Sample {
+	if n <= 0 {
+		return nil
+	}
+	gain := make([]float64, len(e.answers))
+	index := make([]int, len(e.answers))
+	for i, a := range e.answers {
+		index[i], gain[i] = i, placesGained(e.set.test.Slates[i].Grades, a.Order)
+	}
+	slices.SortStableFunc(index, func(a, b int) int { return cmp.Compare(gain[b], gain[a]) })
+	var out []report.Sample
+	for i := 0; i < (n+1)/2 && i < len(index); i++ {
+		out = append(out, e.sample(index[i], fmt.Sprintf("gains %.0f places", gain[index[i]])))
+	}
+	for i := 0; i < n/2 && i < len(index)-(n+1)/2; i++ {
+		at := index[len(index)-1-i]
+		out = append(out, e.sample(at, fmt.Sprintf("loses %.0f places", -gain[at])))
+	}
+	return out
+}
+
+// placesGained is how far the best positive rose.
+func placesGained(grades []uint8, order []int) float64 {
+	before, after := -1, -1
+	for i, g := range grades {
+		if g > market.GradeNone && before < 0 {
+			before = i
+		}
+	}
+	for i, c := range order {
+		if grades[c] > market.GradeNone && after < 0 {
+			after = i
+		}
+	}
+	return float64(before - after)
+}
+
+func (e *evaluation) sample(i int, note string) report.Sample {
+	s := &e.set.test.Slates[i]
+	out := report.Sample{ID: s.ID, Note: note, Policy: StageSFT, Order: e.order, Ranking: e.answers[i].Order, Trace: e.answers[i].Trace}
+	for h := len(s.History) - 1; h >= max(0, len(s.History)-e.job.Options.Prompt.HistoryMax); h-- {
+		v := s.History[h]
+		item := e.sampleItem(v.Item)
+		item.Detail += time.Unix(v.Time, 0).UTC().Format(" 2006-01-02")
+		out.History = append(out.History, item)
+	}
+	for c, candidate := range s.Candidates {
+		item := e.sampleItem(candidate.Item)
+		item.Grade = s.Grades[c]
+		out.Candidates = append(out.Candidates, item)
+	}
+	return out
+}
+
+func (e *evaluation) sampleItem(n int32) report.SampleItem {
+	it := &e.data.Catalog.Items[n]
+	out := report.SampleItem{Title: it.Title, Detail: it.Brand}
+	if out.Title == "" {
+		out.Title = it.ID
+	}
+	return out
+}

@@ -1,0 +1,236 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/gr2/gr2/internal/control"
+	"github.com/gr2/gr2/internal/evidence"
+	"github.com/gr2/gr2/internal/kernel"
+	"github.com/gr2/gr2/internal/lm"
+	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/metric"
+	"github.com/gr2/gr2/internal/rerank"
+	"github.com/gr2/gr2/internal/rng"
+	"github.com/gr2/gr2/internal/train"
+	"github.com/gr2/gr2/internal/train/sft"
+)
+
+// sftStage fine-tunes the mid-trained model on slates and keeps the weights
+// that rank the held-out validation slates best.
+func (w *world) sftStage(ctx context.Context, dir string) error {
+	builder, err := w.prompts()
+	if err != nil {
+		return err
+	}
+	training, held, err := w.sftSlates()
+	if err != nil {
+		return err
+	}
+	cases, err := w.sftCases(training)
+	if err != nil {
+		return err
+	}
+	o := &w.job.Options.SFT
+	seed := rng.Hash(w.job.Options.Seed, rng.Key("sft"))
+	source, err := sft.New(builder, cases, sft.Options{
+		Shuffle: o.Shuffle, FirstShare: o.FirstShare, TeacherEpochs: o.TeacherEpochs, TeacherShare: o.TeacherShare,
+		LambdaReason: float32(o.LambdaReason), LambdaOutput: float32(o.LambdaOutput), Seed: seed,
+	})
+	if err != nil {
+		return err
+	}
+	model, err := loadModel(w.path(StageMidtrain))
+	if err != nil {
+		return err
+	}
+	w.say("SFT on %d slates, validated on %d", source.Len(), len(held))
+	options := o.OptimOptions.train(seed)
+	options.Validations = o.Validations
+	run := &train.Run{Dir: filepath.Join(dir, stateDir), Model: model, Source: source, Options: options}
+	if len(held) > 0 {
+		run.Validate = func(ctx context.Context) (train.Validation, error) { return w.validate(ctx, model, held) }
+	}
+	if err := w.train(ctx, "SFT", run); err != nil {
+		return err
+	}
+	if err := w.saveModel(dir, model); err != nil {
+		return err
+	}
+	return w.seal()
+}
+
+// trainSlate is a slate to learn from. counted says that its user's own events
+// are in the evidence, so that their fold has to be left out.
+type trainSlate struct {
+	slate   *market.Slate
+	counted bool
+}
+
+// sftSlates chooses the slates of SFT: the training slates of the users whose
+// sequences mid-training did not read, and a part of the validation slates.
+// The rest of the validation slates, up to a bound, chooses the weights.
+func (w *world) sftSlates() (training []trainSlate, held []market.Slate, err error) {
+	orders, err := w.orderNames()
+	if err != nil {
+		return nil, nil, err
+	}
+	o := &w.job.Options.SFT
+	for _, order := range orders {
+		if len(o.Orders) > 0 && !slices.Contains(o.Orders, order) {
+			continue
+		}
+		set, err := w.slates(order)
+		if err != nil {
+			return nil, nil, err
+		}
+		for i := range set.train.Slates {
+			if s := &set.train.Slates[i]; !w.sequenceUser(s.User) {
+				training = append(training, trainSlate{s, true})
+			}
+		}
+		for i := range set.valid.Slates {
+			s := &set.valid.Slates[i]
+			if w.heldOut(s) {
+				held = append(held, *s)
+			} else {
+				training = append(training, trainSlate{s, false})
+			}
+		}
+	}
+	// By hash, so that the bound takes a fair sample of every order.
+	slices.SortFunc(held, func(a, b market.Slate) int {
+		if ha, hb := w.slateHash(&a), w.slateHash(&b); ha != hb {
+			if ha < hb {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	return training, held[:min(len(held), o.ValidSlates)], nil
+}
+
+func (w *world) slateHash(s *market.Slate) uint64 {
+	return rng.Hash(w.job.Options.Seed, rng.Key("held-out"), rng.Key(s.ID))
+}
+
+// heldOut reports whether a validation slate chooses weights and is not
+// trained on. The choice is by user, so that the slates of one request in
+// several orders stay together.
+func (w *world) heldOut(s *market.Slate) bool {
+	key := s.ID
+	if s.User >= 0 {
+		key = w.data.Users[s.User]
+	}
+	h := rng.Hash(w.job.Options.Seed, rng.Key("held-out-users"), rng.Key(key))
+	return float64(h>>11)/(1<<53) < w.job.Options.SFT.ValidShare
+}
+
+// sftCases adds the evidence codes, and the teacher where it is asked for.
+func (w *world) sftCases(slates []trainSlate) ([]sft.Case, error) {
+	stats, buckets, err := w.evidence()
+	if err != nil {
+		return nil, err
+	}
+	raw := make([]control.Case, len(slates))
+	kernel.Parallel(len(slates), func(i int) {
+		exclude := evidence.None
+		if slates[i].counted {
+			exclude = w.foldOf(stats, slates[i].slate)
+		}
+		raw[i] = control.Case{Slate: slates[i].slate, Evidence: stats.Raw(slates[i].slate, exclude)}
+	})
+	var teacher *control.Linear
+	if o := &w.job.Options.SFT; o.TeacherEpochs > 0 || o.TeacherShare > 0 {
+		if teacher, err = control.FitLinear(raw, control.LinearOptions{}); err != nil {
+			return nil, err
+		}
+	}
+	cases := make([]sft.Case, len(slates))
+	for i, c := range raw {
+		cases[i].Slate = c.Slate
+		if w.job.Options.Prompt.Evidence {
+			cases[i].Evidence = buckets.CodeAll(c.Evidence)
+		}
+		if teacher != nil {
+			cases[i].Teacher = teacher.Scores(c)
+		}
+	}
+	return cases, nil
+}
+
+// validate ranks the held-out slates with the model as it stands.
+func (w *world) validate(ctx context.Context, model *lm.Model, held []market.Slate) (train.Validation, error) {
+	policy, err := w.policy(model)
+	if err != nil {
+		return train.Validation{}, err
+	}
+	results, err := policy.RerankAll(ctx, held, rerank.Batch{Workers: kernel.Threads()})
+	if err != nil {
+		return train.Validation{}, err
+	}
+	sums := map[string]float64{}
+	for i, r := range results {
+		j := metric.Judged{Ranking: r.Order, Grades: held[i].Grades}
+		base := metric.Judged{Ranking: identity(len(r.Order)), Grades: held[i].Grades}
+		sums["R@1"] += j.RecallAt(1)
+		sums["R@3"] += j.RecallAt(3)
+		sums["N@3"] += j.NDCGAt(3)
+		sums["incoming N@3"] += base.NDCGAt(3)
+		sums["copied"] += copied(r.Order)
+	}
+	for name := range sums {
+		sums[name] /= float64(len(held))
+	}
+	return train.Validation{Score: sums["N@3"], Metrics: sums}, nil
+}
+
+func identity(k int) []int {
+	order := make([]int, k)
+	for i := range order {
+		order[i] = i
+	}
+	return order
+}
+
+func copied(order []int) float64 {
+	if slices.IsSorted(order) {
+		return 1
+	}
+	return 0
+}
+
+// policy makes a re-ranker of a model in memory.
+func (w *world) policy(model *lm.Model) (*rerank.Reranker, error) {
+	builder, err := w.prompts()
+	if err != nil {
+		return nil, err
+	}
+	p := rerank.Parts{Catalog: w.data.Catalog, Tokenizer: w.tok, Builder: builder, Model: model}
+	if w.job.Options.Prompt.Evidence {
+		if p.Stats, p.Buckets, err = w.evidence(); err != nil {
+			return nil, err
+		}
+	}
+	return rerank.New(p, rerank.Mode(w.job.Options.Eval.Decode))
+}
+
+// seal writes the run's card, with which it serves.
+func (w *world) seal() error {
+	return rerank.Seal(w.job.Root, rerank.Card{
+		Stage: StageSFT, Mode: rerank.Mode(w.job.Options.Eval.Decode), Prompt: w.job.Options.promptOptions(),
+	})
+}
+
+func formatMetrics(m map[string]float64) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, fmt.Sprintf("%s %.4f", name, m[name]))
+	}
+	return strings.Join(parts, ", ")
+}

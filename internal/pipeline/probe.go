@@ -1,0 +1,117 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+
+	"github.com/gr2/gr2/internal/eval"
+	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/rerank"
+	"github.com/gr2/gr2/internal/rng"
+)
+
+// Probes are what an order's probes found about the policy. They stand in
+// report.json under probes.ORDER.
+type Probes struct {
+	// ValidRate is the share of answers that are full permutations and no
+	// fallback.
+	ValidRate float64 `json:"valid_rate"`
+	// Fallbacks counts answers that are the incoming order, by reason.
+	Fallbacks map[string]int `json:"fallbacks,omitempty"`
+	// CopyRate is the share of answers equal to the incoming order.
+	CopyRate float64 `json:"copy_rate"`
+	// Position compares answers before and after shuffling the shown order.
+	Position *eval.PositionBias `json:"position"`
+	// IDOrder asks whether ids or item numbers give the answer away.
+	IDOrder eval.IDOrder `json:"id_order"`
+	Cost    Cost         `json:"cost"`
+}
+
+// Cost is what one slate takes, on average.
+type Cost struct {
+	PromptTokens float64 `json:"prompt_tokens"`
+	OutputTokens float64 `json:"output_tokens"`
+	Millis       float64 `json:"ms"` // with all workers busy
+}
+
+// probe looks for what a good table can hide: copying, position bias, leaks.
+func (e *evaluation) probe(ctx context.Context, results *eval.Report) error {
+	slates := e.set.test.Slates
+	p := Probes{
+		CopyRate: eval.CopyRate(rankings(e.answers)),
+		IDOrder:  eval.ProbeIDOrder(slates, e.data.Catalog, e.job.Options.Eval.Bootstrap, e.job.Options.Seed),
+		Cost:     costOf(e.answers),
+	}
+	valid := make([][]int, len(e.answers))
+	for i, a := range e.answers {
+		if !a.Fallback {
+			valid[i] = a.Order
+			continue
+		}
+		if p.Fallbacks == nil {
+			p.Fallbacks = map[string]int{}
+		}
+		p.Fallbacks[string(a.Reason)]++
+	}
+	p.ValidRate = eval.ValidRate(slates, valid)
+	var err error
+	if p.Position, err = e.position(ctx); err != nil {
+		return err
+	}
+	results.Probes[e.order] = p
+	return nil
+}
+
+// position ranks a sample of the test slates again, shown in random order
+// while every candidate keeps its legacy rank and evidence.
+func (e *evaluation) position(ctx context.Context) (*eval.PositionBias, error) {
+	chosen := e.probeSample()
+	slates, shown := make([]market.Slate, len(chosen)), make([][]int, len(chosen))
+	for i, at := range chosen {
+		slates[i], shown[i] = e.set.test.Slates[at], e.answers[at].Order
+	}
+	_, from := eval.Shuffle(slates, e.job.Options.Seed)
+	again, err := e.rank(ctx, slates, from, "shuffled")
+	if err != nil {
+		return nil, err
+	}
+	places := make([][]int, len(again))
+	for i, a := range again {
+		places[i] = a.Places
+	}
+	return eval.ProbePosition(slates, shown, from, places, e.job.Options.Eval.Bootstrap, e.job.Options.Seed)
+}
+
+// probeSample draws test slates by a hash of their ids.
+func (e *evaluation) probeSample() []int {
+	index := make([]int, len(e.set.test.Slates))
+	keys := make([]uint64, len(index))
+	for i := range index {
+		index[i], keys[i] = i, rng.Hash(e.job.Options.Seed, rng.Key("probe"), rng.Key(e.set.test.Slates[i].ID))
+	}
+	slices.SortFunc(index, func(a, b int) int {
+		if keys[a] != keys[b] {
+			if keys[a] < keys[b] {
+				return -1
+			}
+			return 1
+		}
+		return a - b
+	})
+	index = index[:min(len(index), e.job.Options.Eval.ProbeSlates)]
+	slices.Sort(index)
+	return index
+}
+
+func costOf(answers []rerank.Result) Cost {
+	var c Cost
+	for _, a := range answers {
+		c.PromptTokens += float64(a.PromptTokens)
+		c.OutputTokens += float64(a.OutputTokens)
+		c.Millis += float64(a.Total.Microseconds()) / 1000
+	}
+	if n := float64(len(answers)); n > 0 {
+		c.PromptTokens, c.OutputTokens, c.Millis = c.PromptTokens/n, c.OutputTokens/n, c.Millis/n
+	}
+	return c
+}

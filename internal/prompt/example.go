@@ -1,0 +1,143 @@
+package prompt
+
+import (
+	"github.com/gr2/gr2/internal/fault"
+	"github.com/gr2/gr2/internal/market"
+)
+
+// Example is a training document. Weights[i] is the loss weight of predicting
+// Tokens[i] from the tokens before it; 0 is context, as Tokens[0] always is.
+type Example struct {
+	Tokens  []int32
+	Weights []float32
+	Cut     Cut
+}
+
+// SFT describes a supervised example. Everything about candidates is given in
+// the order of Slate.Candidates; Order alone says how they are shown.
+type SFT struct {
+	Slate    *market.Slate
+	Order    []int     // Order[i] is the candidate shown at place i; nil = as they stand
+	Ranks    []int     // legacy ranks from 1; nil = as they stand
+	Evidence [][]uint8 // see Builder.Render
+	Ranking  []int     // the target: candidates, best first
+	Trace    string    // shown in trace mode only
+
+	LossFrom int     // places of the ranking before this one carry no loss
+	LossTo   int     // nor do those from this one on; 0 = no such place
+	LambdaR  float32 // weight of trace tokens (GR2 eq. 3)
+	LambdaO  float32 // weight of answer tokens
+}
+
+// SFT builds the prompt and the target turn. Weights stand on the assistant's
+// tokens only; those that the grammar forces carry weight only under
+// Options.SyntaxLoss, for under the grammar they are never chosen.
+func (b *Builder) SFT(x SFT) (Example, error) {
+	shown, ranks, ev, err := Reorder(x.Slate, x.Order, x.Ranks, x.Evidence)
+	if err != nil {
+		return Example{}, err
+	}
+	ranking, err := places(x.Ranking, x.Order, len(shown.Candidates))
+	if err != nil {
+		return Example{}, fault.Inputf("sft: slate %q: ranking %w", x.Slate.ID, err)
+	}
+	prompt, err := b.Render(shown, ranks, ev)
+	if err != nil {
+		return Example{}, err
+	}
+	tokens, slot, traceLen := b.Answer(ranking, x.Trace)
+	if n := traceLen - 2; n > b.opt.TraceMax {
+		return Example{}, fault.Inputf("sft: slate %q: the trace has %d tokens; trace_max is %d", x.Slate.ID, n, b.opt.TraceMax)
+	}
+	out := Example{Tokens: append(prompt.Tokens, tokens...), Cut: prompt.Cut}
+	out.Weights = make([]float32, len(out.Tokens))
+	return out, b.weigh(out.Weights[len(prompt.Tokens):], tokens, slot, traceLen, x)
+}
+
+// weigh sets the weights of the assistant's tokens.
+func (b *Builder) weigh(weights []float32, tokens []int32, slot []int, traceLen int, x SFT) error {
+	for i := range traceLen {
+		if i > 0 || b.opt.SyntaxLoss { // <think> is forced
+			weights[i] = x.LambdaR
+		}
+	}
+	g, place := b.answerGrammar(len(x.Slate.Candidates)), 0
+	var allowed []int32
+	for i := traceLen; i < len(tokens); i++ {
+		if slot[i] >= 0 {
+			place = slot[i]
+		}
+		allowed = g.Allowed(allowed)
+		learnt := place >= x.LossFrom && (x.LossTo == 0 || place < x.LossTo)
+		if learnt && (len(allowed) > 1 || b.opt.SyntaxLoss) {
+			weights[i] = x.LambdaO
+		}
+		if err := g.Advance(tokens[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Reorder shows a slate in another order: place i shows candidate order[i],
+// with its own legacy rank, evidence and grade. Nil ranks are 1..K of the
+// slate as it stands; a nil order changes nothing. The slate itself is not
+// changed.
+func Reorder(s *market.Slate, order, ranks []int, ev [][]uint8) (*market.Slate, []int, [][]uint8, error) {
+	if order == nil {
+		return s, ranks, ev, nil
+	}
+	k := len(s.Candidates)
+	if _, err := places(order, nil, k); err != nil {
+		return nil, nil, nil, fault.Inputf("prompt: slate %q: order %w", s.ID, err)
+	}
+	if ranks != nil && len(ranks) != k || ev != nil && len(ev) != k || s.Grades != nil && len(s.Grades) != k {
+		return nil, nil, nil, fault.Inputf("prompt: slate %q: %d candidates, %d ranks, evidence for %d, %d grades", s.ID, k, len(ranks), len(ev), len(s.Grades))
+	}
+	shown := *s
+	shown.Candidates = pick(s.Candidates, order)
+	shown.Grades = pick(s.Grades, order)
+	if ranks == nil {
+		ranks = make([]int, k)
+		for i := range ranks {
+			ranks[i] = i + 1
+		}
+	}
+	return &shown, pick(ranks, order), pick(ev, order), nil
+}
+
+func pick[T any](from []T, order []int) []T {
+	if from == nil {
+		return nil
+	}
+	out := make([]T, len(order))
+	for i, j := range order {
+		out[i] = from[j]
+	}
+	return out
+}
+
+// places turns a ranking of candidates into places as shown under the order.
+// It is an error unless the ranking is a permutation of 0..k-1.
+func places(ranking, order []int, k int) ([]int, error) {
+	at := make([]int, k)
+	for i := range at {
+		at[i] = -1
+	}
+	if len(ranking) != k {
+		return nil, fault.Inputf("names %d of %d candidates", len(ranking), k)
+	}
+	for i, c := range ranking {
+		if c < 0 || c >= k || at[c] >= 0 {
+			return nil, fault.Inputf("%v is not a permutation of 0 to %d", ranking, k-1)
+		}
+		at[c] = i
+	}
+	if order == nil {
+		return ranking, nil
+	}
+	for i, c := range order {
+		at[c] = i
+	}
+	return pick(at, ranking), nil
+}

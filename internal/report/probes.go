@@ -1,0 +1,137 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// probeGroup is the numbers of one probe.
+type probeGroup struct {
+	Name    string
+	Meaning string
+	Rows    []probeRow
+}
+
+type probeRow struct{ Name, Value, Meaning, Verdict string }
+
+// probeMeanings explain probes and their numbers by the last part of their
+// name. What is not here is shown without a word.
+var probeMeanings = map[string]string{
+	"valid_rate":         "Share of outputs that are a full permutation of their slate. Under the grammar anything below 100% is a bug.",
+	"copy_rate":          "Share of slates given back exactly as they came. A lift beside a high copy rate comes from few slates.",
+	"shuffled_copy_rate": "The same after shuffling the candidates: copying a random order is not knowledge.",
+	"fallback_rate":      "Share of slates the policy could not answer, which kept their legacy order.",
+	"position":           "The same slates, shown as they came and shuffled. What changes is position bias.",
+	"correlation":        "Rank correlation of the place shown and the place given, on shuffled slates: 0 means that the shown order does not matter, 1 that it is echoed.",
+	"same_first":         "Share of slates whose first item stays the same when the candidates are shuffled.",
+	"shown":              "Metrics in the incoming order.",
+	"shuffled":           "Metrics after shuffling the candidates.",
+	"change":             "Shuffled minus shown, with 95% intervals.",
+	"id_order":           "Rules that see only item ids or numbers. They must be worthless; where one wins, the protocol leaks the order of the file.",
+	"leak":               "Whether such a rule beats what chance allows.",
+	"advantage":          "Mean AUC of the rule minus 0.5: 0 is chance.",
+	"lift":               "Relative change of R@1 over the incoming order.",
+	"trace_tokens":       "Mean length of the reasoning.",
+	"grounding":          "Share of cited items that are in the prompt.",
+	"prompt_tokens":      "Mean tokens the model reads for a slate.",
+	"output_tokens":      "Mean tokens the model writes for a slate.",
+	"ms":                 "Mean milliseconds for a slate on one core.",
+	"n":                  "Slates.",
+}
+
+// probeGroups flattens the probes of a report in the order of their names.
+// Probes are shown as their JSON is, so a probe that this package does not
+// know still appears.
+func probeGroups(probes map[string]any) ([]probeGroup, error) {
+	data, err := json.Marshal(probes)
+	if err != nil {
+		return nil, fmt.Errorf("report: probes: %w", err)
+	}
+	var tree map[string]any
+	if err := json.Unmarshal(data, &tree); err != nil {
+		return nil, fmt.Errorf("report: probes: %w", err)
+	}
+	return flatten(nil, "", tree), nil
+}
+
+// flatten appends the groups of one object: its numbers first, then its parts.
+func flatten(groups []probeGroup, path string, object map[string]any) []probeGroup {
+	group := probeGroup{Name: path, Meaning: probeMeanings[lastPart(path)]}
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		if text, ok := leaf(object[key]); ok {
+			group.Rows = append(group.Rows, probeRow{key, text, probeMeanings[key], probeVerdict(key, object[key])})
+		}
+	}
+	if len(group.Rows) > 0 {
+		groups = append(groups, group)
+	}
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		switch v := object[key].(type) {
+		case map[string]any:
+			if _, interval := leaf(v); !interval {
+				groups = flatten(groups, join(path, key), v)
+			}
+		case []any:
+			for i, element := range v {
+				if part, ok := element.(map[string]any); ok {
+					groups = flatten(groups, join(path, elementName(part, i)), part)
+				}
+			}
+		}
+	}
+	return groups
+}
+
+// leaf is the text of a number, flag, text, interval or list of them.
+func leaf(value any) (string, bool) {
+	switch v := value.(type) {
+	case float64:
+		return minus(short(v)), true
+	case bool:
+		if v {
+			return "yes", true
+		}
+		return "no", true
+	case string:
+		return v, true
+	case map[string]any:
+		mid, ok1 := v["value"].(float64)
+		low, ok2 := v["low"].(float64)
+		high, ok3 := v["high"].(float64)
+		if ok1 && ok2 && ok3 {
+			return minus(fmt.Sprintf("%s [%s, %s]", short(mid), short(low), short(high))), true
+		}
+	}
+	return "", false
+}
+
+func probeVerdict(key string, value any) string {
+	switch {
+	case key == "leak" && value == true, key == "valid_rate" && value != 1.0:
+		return "bad"
+	case key == "leak" && value == false, key == "valid_rate":
+		return "good"
+	}
+	return ""
+}
+
+func elementName(part map[string]any, i int) string {
+	for _, key := range []string{"rule", "name", "policy"} {
+		if s, ok := part[key].(string); ok {
+			return s
+		}
+	}
+	return fmt.Sprint(i + 1)
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + " / " + key
+}
+
+func lastPart(path string) string { return path[strings.LastIndex(path, " ")+1:] }

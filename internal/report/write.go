@@ -1,0 +1,175 @@
+package report
+
+import (
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+	"slices"
+
+	"github.com/gr2/gr2/internal/eval"
+	"github.com/gr2/gr2/internal/fault"
+	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/sid"
+)
+
+//go:embed report.html
+var pageText string
+
+var pageTemplate = template.Must(template.New("report").Parse(pageText))
+
+// page is what the template sees.
+type page struct {
+	Data
+	Headline []string
+	Forests  []forest
+	Tables   []resultTable
+	Meanings []Fact
+	Probes   []probeGroup
+	Training []stageCharts
+	Slates   []slateView
+	SIDRows  []sidRow
+}
+
+// stageCharts are the curves of one stage.
+type stageCharts struct {
+	Name   string
+	Charts []lineChart
+}
+
+type sidRow struct {
+	Level int
+	sid.LevelStats
+}
+
+// slateView is a sample with every candidate in both orders.
+type slateView struct {
+	Sample
+	Before, After []place
+}
+
+// place is a candidate at a rank. Moved is how many places up the policy took
+// it, negative for down.
+type place struct {
+	Rank  int
+	Moved int
+	Item  SampleItem
+}
+
+// Up and Down are the distance, 0 when the item did not go that way.
+func (p place) Up() int   { return max(p.Moved, 0) }
+func (p place) Down() int { return max(-p.Moved, 0) }
+
+// Outcome says in a word what the user did.
+func (p place) Outcome() string {
+	switch p.Item.Grade {
+	case market.GradeNone:
+		return ""
+	case market.GradeClick:
+		return "clicked"
+	}
+	return "converted"
+}
+
+// Write renders the report.
+func Write(w io.Writer, d Data) error {
+	p, err := newPage(d)
+	if err != nil {
+		return err
+	}
+	return pageTemplate.Execute(w, p)
+}
+
+func newPage(d Data) (*page, error) {
+	if d.Report == nil {
+		return nil, fault.Inputf("report: Data.Report is missing; evaluate the run first")
+	}
+	p := &page{Data: d, Tables: resultTables(d.Report.Rows), Meanings: metricMeanings(), Headline: headline(d.Report.Rows)}
+	for _, m := range []string{"R@1", "R@3", "N@3"} {
+		if f, ok := newForest(m, d.Report.Rows); ok {
+			p.Forests = append(p.Forests, f)
+		}
+	}
+	var err error
+	if p.Probes, err = probeGroups(d.Report.Probes); err != nil {
+		return nil, err
+	}
+	p.Training = charts(d.Curves)
+	for _, s := range d.Samples {
+		v, err := newSlateView(s)
+		if err != nil {
+			return nil, err
+		}
+		p.Slates = append(p.Slates, v)
+	}
+	if d.SID != nil {
+		for i, l := range d.SID.Levels {
+			p.SIDRows = append(p.SIDRows, sidRow{i + 1, l})
+		}
+	}
+	return p, nil
+}
+
+// headline says for each order what the last policy before the oracle does to
+// R@1: stages are reported in the order they were trained.
+func headline(rows []eval.Row) []string {
+	var orders []string
+	last := map[string]eval.Row{}
+	for _, r := range rows {
+		if r.Slice != eval.Conditional || r.Policy == eval.Oracle || r.Split != "test" {
+			continue
+		}
+		if _, ok := r.Lift["R@1"]; !ok {
+			continue
+		}
+		if !slices.Contains(orders, r.Order) {
+			orders = append(orders, r.Order)
+		}
+		last[r.Order] = r
+	}
+	var out []string
+	for _, o := range orders {
+		r := last[o]
+		l := r.Lift["R@1"]
+		word := "cannot be told from no change"
+		switch verdict(l) {
+		case "good":
+			word = "better"
+		case "bad":
+			word = "worse"
+		}
+		out = append(out, fmt.Sprintf("%s over the %s order: R@1 %s, %s (n = %d).", r.Policy, o, liftText(l), word, r.N))
+	}
+	return out
+}
+
+func charts(curves []Curve) []stageCharts {
+	var stages []stageCharts
+	for _, c := range curves {
+		chart, ok := newLineChart(c)
+		if !ok {
+			continue
+		}
+		i := slices.IndexFunc(stages, func(s stageCharts) bool { return s.Name == c.Stage })
+		if i < 0 {
+			i = len(stages)
+			stages = append(stages, stageCharts{Name: c.Stage})
+		}
+		stages[i].Charts = append(stages[i].Charts, chart)
+	}
+	return stages
+}
+
+func newSlateView(s Sample) (slateView, error) {
+	v := slateView{Sample: s}
+	if !eval.IsPermutation(s.Ranking, len(s.Candidates)) {
+		return v, fault.Inputf("report: sample %q: the ranking %v is not a permutation of its %d candidates", s.ID, s.Ranking, len(s.Candidates))
+	}
+	v.Before = make([]place, len(s.Candidates))
+	for rank, c := range s.Ranking {
+		item := s.Candidates[c]
+		v.After = append(v.After, place{Rank: rank + 1, Moved: c - rank, Item: item})
+		v.Before[c] = place{Rank: c + 1, Item: item}
+	}
+	return v, nil
+}

@@ -1,0 +1,83 @@
+package rerank
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/gr2/gr2/api"
+	"github.com/gr2/gr2/internal/market"
+)
+
+func TestResolve(t *testing.T) {
+	w := newWorld(t, 1, nil)
+	r := w.reranker(t, Generate)
+	request := &api.Slate{ID: "x", User: "stranger", Time: 1e9,
+		History:    []api.Visit{{Item: "i003", Time: 9e8}, {Item: "gone", Time: 9e8}, {Item: "i004"}},
+		Candidates: []api.Candidate{{Item: "i010", Score: 2}, {Item: "i011"}}, Grades: []int{0, 2}}
+	got, unknown, err := r.Resolve(request)
+	want := market.Slate{ID: "x", User: -1, Time: 1e9,
+		History:    []market.Visit{{Item: 3, Time: 9e8}, {Item: 4, Time: 1e9}},
+		Candidates: []market.Candidate{{Item: 10, Score: 2}, {Item: 11}}, Grades: []uint8{0, 2}}
+	if err != nil || unknown != 1 || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %d unknown, %v", got, unknown, err)
+	}
+	if err := got.Validate(w.ds.Catalog); err != nil {
+		t.Errorf("market refuses it: %v", err)
+	}
+	request.Time, request.History = 0, request.History[:1]
+	if got, _, err = r.Resolve(request); err != nil || got.Time != 9e8 {
+		t.Errorf("without a time: %d, %v", got.Time, err)
+	}
+}
+
+func TestResolveRefuses(t *testing.T) {
+	r := newWorld(t, 1, nil).reranker(t, Generate)
+	var many []api.Candidate
+	for i := range 51 {
+		many = append(many, api.Candidate{Item: fmt.Sprintf("i%03d", i)})
+	}
+	for _, c := range []struct {
+		slate       api.Slate
+		field, want string
+	}{
+		{api.Slate{}, "candidates", "empty"},
+		{api.Slate{Candidates: []api.Candidate{{Item: "i001"}, {Item: "nope"}}}, "candidates[1].item", `unknown item "nope"`},
+		{api.Slate{Candidates: []api.Candidate{{Item: "i001"}, {Item: "i001"}}}, "candidates[1].item", "duplicate"},
+		{api.Slate{Candidates: many}, "candidates", "at most 50"},
+	} {
+		_, err := r.Prepare(&c.slate)
+		var fe *api.FieldError
+		if !errors.As(err, &fe) || fe.Field != c.field || !strings.Contains(fe.Message, c.want) {
+			t.Errorf("want %s: ...%s..., got %v", c.field, c.want, err)
+		}
+	}
+}
+
+func TestPrepareAnswers(t *testing.T) {
+	w := newWorld(t, 1, nil)
+	r := w.reranker(t, Generate)
+	s := &api.Slate{ID: "x", History: []api.Visit{{Item: "gone", Time: 5}}}
+	for i := range 8 {
+		s.Candidates = append(s.Candidates, api.Candidate{Item: fmt.Sprintf("i%03d", 7*i)})
+	}
+	answer, err := r.Prepare(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := answer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantPermutation(t, got.Order, 8)
+	for i, c := range got.Order {
+		if got.Ranking[i] != s.Candidates[c].Item {
+			t.Errorf("place %d is %s, the order says %s", i, got.Ranking[i], s.Candidates[c].Item)
+		}
+	}
+	if got.ID != "x" || got.Model != "test" || got.UnknownHistory != 1 || got.Millis <= 0 || got.Phases.Prefill <= 0 || got.Tokens.Prompt == 0 || got.Tokens.Output == 0 || got.Cut != nil {
+		t.Errorf("got %+v", got)
+	}
+}
