@@ -19,7 +19,8 @@ import (
 
 // An artifact file is: magic, length of the header (uint32), header (JSON),
 // the arrays in the order of the header as little-endian 4-byte elements, and
-// the SHA-256 of all that.
+// the SHA-256 of all that. The number in the magic rises with every change of
+// the format or of what a fit computes, so that older files are refused.
 const (
 	artifactMagic  = "gr2 baseline 1\n"
 	artifactHeader = 1 << 20 // bytes at most

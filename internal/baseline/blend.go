@@ -9,7 +9,7 @@ import (
 //
 //	SASRec logit + KNN * log item-kNN + IALS * iALS score
 type BlendConfig struct {
-	KNN  float64 `json:"knn"`  // default .8
+	KNN  float64 `json:"knn"`  // default 1.7
 	IALS float64 `json:"ials"` // default 3
 }
 
@@ -81,8 +81,8 @@ func tuneBlend(b *blend, targets []market.Target, keepSeen bool) (BlendConfig, M
 
 func blendGrid() []BlendConfig {
 	var grid []BlendConfig
-	for _, knn := range []float64{0, .3, .6, .8, 1, 1.3, 1.7} {
-		for _, ials := range []float64{0, 1, 2, 3, 4.5, 6.5} {
+	for _, knn := range []float64{0, .4, .8, 1.2, 1.7, 2.4, 3.4} {
+		for _, ials := range []float64{0, 1, 2, 3, 4.5, 7} {
 			grid = append(grid, BlendConfig{KNN: knn, IALS: ials})
 		}
 	}

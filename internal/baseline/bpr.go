@@ -19,21 +19,19 @@ import (
 // steps old weighing Decay^a, against a fixed panel of uniform items, with
 // FoldReg for Reg. So known, held-out and new users are ranked alike.
 type BPRConfig struct {
-	Dim     int     `json:"dim"`    // default 64
-	Epochs  int     `json:"epochs"` // passes over the events; default 100
-	Rate    float64 `json:"rate"`   // first learning rate; default .05
-	Reg     float64 `json:"reg"`    // L2 of factors per step; default .01
-	UserReg float64 `json:"user_reg"`
+	Dim     int     `json:"dim"`      // default 64
+	Epochs  int     `json:"epochs"`   // passes over the events; default 100
+	Rate    float64 `json:"rate"`     // first learning rate; default .4
+	Reg     float64 `json:"reg"`      // L2 of factors per step; default .03
 	BiasReg float64 `json:"bias_reg"` // L2 of biases per step; default .001
-	FoldReg float64 `json:"fold_reg"` // L2 of the fold-in; default .01
-	Decay   float64 `json:"decay"`    // of the fold-in, in (0,1]; default .9
+	FoldReg float64 `json:"fold_reg"` // L2 of the fold-in; default .0001
+	Decay   float64 `json:"decay"`    // of the fold-in, in (0,1]; default .5
 }
 
-var bprPanel = 128
-
 const (
-	bprSteps    = 30 // gradient steps of the fold-in
-	bprNegTries = 16 // draws for an item that the user has no event with
+	bprPanel    = 128 // negatives of the fold-in
+	bprSteps    = 30  // gradient steps of the fold-in
+	bprNegTries = 16  // draws for an item that the user has no event with
 )
 
 type bpr struct {
@@ -98,7 +96,6 @@ func (f *bprFit) epoch(r *rand.Rand, rate float64) {
 	dim := f.cfg.Dim
 	lr := float32(rate)
 	keep, keepBias := 1-lr*float32(f.cfg.Reg), 1-lr*float32(f.cfg.BiasReg)
-	keepUser := 1 - lr*float32(f.cfg.UserReg)
 	diff := make([]float32, dim)
 	for _, e := range f.events {
 		i, j := int(e.item), int(f.negative(r, e.seq))
@@ -110,7 +107,7 @@ func (f *bprFit) epoch(r *rand.Rand, rate float64) {
 		margin := kernel.Dot(u, diff) + f.bias[i] - f.bias[j]
 		g := lr / (1 + float32(math.Exp(float64(margin))))
 		for d, x := range u {
-			u[d] = keepUser*x + g*diff[d]
+			u[d] = keep*x + g*diff[d]
 			p[d] = keep*p[d] + g*x
 			q[d] = keep*q[d] - g*x
 		}

@@ -37,11 +37,11 @@ type SlateConfig struct {
 func DefaultConfig() Config {
 	return Config{
 		Seed: 1, Tune: true, TuneTargets: 8000,
-		KNN:    KNNConfig{Window: 10, Gap: .9, Damp: .2, SameTime: 1.5, PopPower: 0, QueryPower: .4, Decay: .7, Backoff: .03},
-		IALS:   IALSConfig{Dim: 64, Sweeps: 16, Unobserved: .006, Reg: .012, RegPower: 1, Decay: .7},
-		BPR:    BPRConfig{Dim: 64, Epochs: 100, Rate: .05, Reg: .01, BiasReg: .001, FoldReg: .01, Decay: .9},
+		KNN:    KNNConfig{Window: 10, Gap: .9, Damp: 0, SameTime: 1.5, PopPower: .1, QueryPower: .4, Decay: .7, Backoff: .03},
+		IALS:   IALSConfig{Dim: 64, Sweeps: 16, Unobserved: .003, Reg: .006, RegPower: 1, Decay: .5},
+		BPR:    BPRConfig{Dim: 64, Epochs: 100, Rate: .4, Reg: .03, BiasReg: .001, FoldReg: .0001, Decay: .5},
 		SASRec: SASRecConfig{Dim: 64, Blocks: 2, Heads: 2, Inner: 64, MaxLen: 50, Dropout: .5, Rate: .002, Batch: 1024, Negatives: 1024, Epochs: 40, Patience: 4, FoldEpochs: 40},
-		Blend:  BlendConfig{KNN: .8, IALS: 3},
+		Blend:  BlendConfig{KNN: 1.7, IALS: 3},
 		Slates: SlateConfig{K: 10, Grade: 2, Folds: 4, PrefixMax: 8, MinHistory: 2},
 	}
 }

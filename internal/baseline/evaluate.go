@@ -84,10 +84,10 @@ func hit(rank float64, k, positives int) float64 {
 }
 
 // expectedRank is the rank of the item, from 1, when equal scores are ordered
-// at random; +Inf when it is masked.
+// at random; +Inf when it is masked or not a number.
 func expectedRank(row []float32, item int32) float64 {
 	score := row[item]
-	if score == minusInf {
+	if score == minusInf || score != score {
 		return math.Inf(1)
 	}
 	above, equal := 0, 0

@@ -22,11 +22,11 @@ import (
 // solve, where the visit that is a steps old weighs Decay^a.
 type IALSConfig struct {
 	Dim        int     `json:"dim"`        // default 64
-	Sweeps     int     `json:"sweeps"`     // of users and items; default 12
-	Unobserved float64 `json:"unobserved"` // > 0; default .1
-	Reg        float64 `json:"reg"`        // > 0; default .03
+	Sweeps     int     `json:"sweeps"`     // of users and items; default 16
+	Unobserved float64 `json:"unobserved"` // > 0; default .003
+	Reg        float64 `json:"reg"`        // > 0; default .006
 	RegPower   float64 `json:"reg_power"`  // in [0,1]; default 1
-	Decay      float64 `json:"decay"`      // of the fold-in, in (0,1]; default .9
+	Decay      float64 `json:"decay"`      // of the fold-in, in (0,1]; default .5
 }
 
 // ials is the fitted model. The items are held in the eigenbasis of their
@@ -139,14 +139,14 @@ func (s rowSolver) solve(x, y []float32, rows []int32, weights []float64) {
 		return
 	}
 	reg := s.cfg.Reg * math.Pow(float64(len(rows))+s.cfg.Unobserved*s.others, s.cfg.RegPower)
-	diag := make([]float64, s.cfg.Dim)
+	inverse := make([]float32, s.cfg.Dim) // of the diagonal D = Unobserved*G + reg
 	for d, g := range s.gram {
-		diag[d] = s.cfg.Unobserved*g + reg
+		inverse[d] = float32(1 / (s.cfg.Unobserved*g + reg))
 	}
 	if len(rows) < s.cfg.Dim {
-		s.solveDual(x, y, rows, weights, diag)
+		s.solveDual(x, y, rows, weights, inverse)
 	} else {
-		s.solvePrimal(x, y, rows, weights, diag)
+		s.solvePrimal(x, y, rows, weights, inverse)
 	}
 }
 
@@ -158,56 +158,57 @@ func weightAt(weights []float64, i int) float64 {
 }
 
 // solveDual: x = D^-1 S' (W^-1 + S D^-1 S')^-1 1, for few rows S (n, Dim).
-func (s rowSolver) solveDual(x, y []float32, rows []int32, weights, diag []float64) {
+func (s rowSolver) solveDual(x, y []float32, rows []int32, weights []float64, inverse []float32) {
 	n, dim := len(rows), s.cfg.Dim
-	scaled := make([]float64, n*dim) // S D^-1
+	scaled := make([]float32, n*dim) // S D^-1
 	m := make([]float64, n*n)
 	z := make([]float64, n)
 	for i, r := range rows {
-		for d := range dim {
-			scaled[i*dim+d] = float64(y[int(r)*dim+d]) / diag[d]
-		}
+		at := scaled[i*dim : (i+1)*dim]
+		kernel.Mul(at, y[int(r)*dim:(int(r)+1)*dim], inverse)
 		for j, q := range rows[:i+1] {
-			dot := 0.0
-			for d, v := range scaled[i*dim : (i+1)*dim] {
-				dot += v * float64(y[int(q)*dim+d])
-			}
-			m[i*n+j] = dot
+			m[i*n+j] = float64(kernel.Dot(at, y[int(q)*dim:(int(q)+1)*dim]))
 		}
 		m[i*n+i] += 1 / weightAt(weights, i)
 		z[i] = 1
 	}
 	solveSPD(m, n, z)
-	for d := range dim {
-		sum := 0.0
-		for i := range n {
-			sum += z[i] * scaled[i*dim+d]
-		}
-		x[d] = float32(sum)
+	for i, v := range z {
+		kernel.Axpy(float32(v), scaled[i*dim:(i+1)*dim], x)
 	}
 }
 
 // solvePrimal: (D + S'WS) x = S'W 1, for many rows.
-func (s rowSolver) solvePrimal(x, y []float32, rows []int32, weights, diag []float64) {
-	dim := s.cfg.Dim
-	a, b := make([]float64, dim*dim), make([]float64, dim)
+func (s rowSolver) solvePrimal(x, y []float32, rows []int32, weights []float64, inverse []float32) {
+	n, dim := len(rows), s.cfg.Dim
+	plain, weighted := make([]float32, n*dim), make([]float32, n*dim)
 	for i, r := range rows {
-		w, row := weightAt(weights, i), y[int(r)*dim:(int(r)+1)*dim]
-		for d := range dim {
-			v := w * float64(row[d])
-			b[d] += v
-			for e := range d + 1 {
-				a[d*dim+e] += v * float64(row[e])
-			}
-		}
+		row := y[int(r)*dim : (int(r)+1)*dim]
+		copy(plain[i*dim:], row)
+		kernel.Axpy(float32(weightAt(weights, i)), row, weighted[i*dim:(i+1)*dim])
+		kernel.Add(x, x, weighted[i*dim:(i+1)*dim])
+	}
+	gram := make([]float32, dim*dim)
+	kernel.Gemm(true, false, dim, dim, n, 1, weighted, dim, plain, dim, 0, gram, dim)
+	a, b := make([]float64, dim*dim), make([]float64, dim)
+	for i, v := range gram {
+		a[i] = float64(v)
 	}
 	for d := range dim {
-		a[d*dim+d] += diag[d]
+		a[d*dim+d] += 1 / float64(inverse[d])
+		b[d] = float64(x[d])
 	}
 	solveSPD(a, dim, b)
 	for d := range dim {
 		x[d] = float32(b[d])
 	}
+}
+
+// with is the model with another Decay of the fold-in.
+func (m *ials) with(cfg IALSConfig) *ials {
+	other := *m
+	other.cfg = cfg
+	return &other
 }
 
 func (m *ials) Name() string { return OrderIALS }

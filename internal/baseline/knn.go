@@ -18,12 +18,12 @@ import (
 //	           Gap^(apart-1) * n^-Damp (n events of that user), symmetric
 type KNNConfig struct {
 	Window     int     `json:"window"`      // events; default 10
-	Gap        float64 `json:"gap"`         // in (0,1]; default .7
-	Damp       float64 `json:"damp"`        // exponent, >= 0; default .35
-	SameTime   float64 `json:"same_time"`   // weight of pairs of equal time, >= 0; default 1
-	PopPower   float64 `json:"pop_power"`   // exponent, >= 0; default .35
-	QueryPower float64 `json:"query_power"` // exponent, >= 0; default .35
-	Decay      float64 `json:"decay"`       // in (0,1]; default .8
+	Gap        float64 `json:"gap"`         // in (0,1]; default .9
+	Damp       float64 `json:"damp"`        // exponent, >= 0; default 0
+	SameTime   float64 `json:"same_time"`   // weight of pairs of equal time, >= 0; default 1.5
+	PopPower   float64 `json:"pop_power"`   // exponent, >= 0; default .1
+	QueryPower float64 `json:"query_power"` // exponent, >= 0; default .4
+	Decay      float64 `json:"decay"`       // in (0,1]; default .7
 	Backoff    float64 `json:"backoff"`     // share of popularity mixed in, in (0,1); default .03
 }
 

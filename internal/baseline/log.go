@@ -57,15 +57,6 @@ func (l *trainLog) counts() []float32 {
 	return counts
 }
 
-// events is the number of training events.
-func (l *trainLog) events() int {
-	n := 0
-	for _, seq := range l.seqs {
-		n += len(seq)
-	}
-	return n
-}
-
 // logPopularity is the log-probability of each item under its count plus one:
 // the answer of every ranker that has nothing else to go by.
 func logPopularity(counts []float32) []float32 {

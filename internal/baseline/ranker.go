@@ -7,6 +7,16 @@ import (
 	"github.com/gr2/gr2/internal/market"
 )
 
+// Names of the orders.
+const (
+	OrderPopularity = "popularity"
+	OrderKNN        = "knn"
+	OrderIALS       = "ials"
+	OrderBPR        = "bpr" // item bias included: the production-like order
+	OrderSASRec     = "sasrec"
+	OrderBlend      = "blend"
+)
+
 // Ranker scores every item of the catalog for one request. Higher is better;
 // scores are logits, so that a log-softmax over the catalog makes sense.
 type Ranker interface {
@@ -73,7 +83,7 @@ func maskSeen(row []float32, history []market.Visit) {
 	}
 }
 
-// logSoftmax returns the logarithm of the normaliser over the catalog: the
+// logNormaliser returns the logarithm of the normaliser over the catalog: the
 // log-probability of item i is row[i] minus it. It leaves row as it is and
 // skips masked items.
 func logNormaliser(row []float32) float64 {

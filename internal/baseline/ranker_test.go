@@ -70,6 +70,8 @@ func TestMeasure(t *testing.T) {
 	}
 	masked := slices.Clone(row)
 	masked[0] = minusInf
+	broken := slices.Clone(row)
+	broken[0] = float32(math.NaN())
 	dcg := func(ranks ...float64) (sum float64) {
 		for _, r := range ranks {
 			sum += 1 / math.Log2(1+r)
@@ -86,6 +88,7 @@ func TestMeasure(t *testing.T) {
 		{"sixth", row, []int32{5}, Measures{R10: 1, N10: dcg(6)}},
 		{"out of reach", row, []int32{10}, Measures{}},
 		{"masked", masked, []int32{0}, Measures{}},
+		{"not a number", broken, []int32{0}, Measures{}},
 		{"moved up by the mask", masked, []int32{1}, Measures{R1: 1, R5: 1, R10: 1, N10: 1}},
 		{"basket", row, []int32{0, 6}, Measures{R1: 1, R5: .5, R10: 1, N10: dcg(1, 7) / dcg(1, 2)}},
 	} {

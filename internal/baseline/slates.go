@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/gr2/gr2/internal/fault"
@@ -144,6 +143,18 @@ func (s *Suite) slate(label string, t market.Target, row []float32) *market.Slat
 	return slate
 }
 
+// requests are the training events of a fold's users as targets: the last
+// PrefixMax moments of each user that have MinHistory visits before them.
+func (s *Suite) requests(fold int) []market.Target {
+	var list []market.Target
+	for i, user := range s.log.users {
+		if s.fold(user) == fold {
+			list = append(list, lastRequests(user, s.log.seqs[i], s.log.baskets, s.cfg.Slates)...)
+		}
+	}
+	return list
+}
+
 // lastRequests turns the end of a training sequence into targets: its single
 // events, or with baskets its moments.
 func lastRequests(user int32, seq []market.Visit, baskets bool, cfg SlateConfig) []market.Target {
@@ -167,9 +178,4 @@ func lastRequests(user int32, seq []market.Visit, baskets bool, cfg SlateConfig)
 	}
 	slices.Reverse(list)
 	return list
-}
-
-// foldEpochs is how long a fold's SASRec trains.
-func (s *Suite) foldEpochs() int {
-	return int(math.Max(1, math.Min(float64(s.epochs), float64(s.cfg.SASRec.FoldEpochs))))
 }

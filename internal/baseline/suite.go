@@ -33,7 +33,8 @@ type Progress struct {
 }
 
 // Suite holds the fitted rankers of one split and what is needed to fit them
-// again without a user fold.
+// again without a user fold. Its Rankers are safe for concurrent use; it is
+// itself for one goroutine.
 type Suite struct {
 	cfg    Config // resolved: after tuning
 	given  Config
@@ -46,7 +47,8 @@ type Suite struct {
 	report func(Progress)
 	ties   []uint64 // frozen hash of each item
 	full   map[string]Ranker
-	epochs int // of the full SASRec
+	folds  map[string]model // by artifactName
+	epochs int              // of the full SASRec
 }
 
 // Orders lists every order, weakest first.
@@ -63,7 +65,7 @@ func Train(ctx context.Context, ds *market.Dataset, split *market.Split, cfg Con
 	if len(split.Train) == 0 || ds.Catalog.Len() == 0 {
 		return nil, fault.Inputf("data set %q: the train part of the split has no events, so there is nothing to fit the baselines on", ds.Name)
 	}
-	s := &Suite{cfg: cfg, given: cfg, ds: ds, split: split, store: store{opt.Dir}, report: opt.Progress, full: map[string]Ranker{}}
+	s := &Suite{cfg: cfg, given: cfg, ds: ds, split: split, store: store{opt.Dir}, report: opt.Progress, full: map[string]Ranker{}, folds: map[string]model{}}
 	if s.report == nil {
 		s.report = func(Progress) {}
 	}

@@ -125,7 +125,7 @@ func logLevel(quiet bool) slog.Level {
 // stray arguments, missing required flags.
 func strict(cmd *cobra.Command) {
 	if cmd.HasSubCommands() && cmd.RunE == nil {
-		cmd.Args = cobra.ArbitraryArgs
+		cmd.Args, cmd.SuggestionsMinimumDistance = cobra.ArbitraryArgs, 2
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cmd.Help()

@@ -74,6 +74,32 @@ func (p *pass) run(tokens []int32, want bool) []float32 {
 	return p.h[:d]
 }
 
+// runAll is run for callers that want the hidden states of several rows: see
+// choose.
+func (p *pass) runAll(tokens []int32) {
+	p.begin(tokens)
+	for i := range p.e.model.Layers {
+		p.layer, p.index = &p.e.model.Layers[i], i
+		p.norm(p.layer.AttnNorm)
+		p.keysAndValues()
+		p.attention()
+		p.norm(p.layer.MLPNorm)
+		p.mlp()
+	}
+	p.cache.length += p.rows
+}
+
+// choose returns the logits of the choices behind one row of the last runAll.
+func (p *pass) choose(row int, choices []int32) []float32 {
+	d := p.e.cfg.Hidden
+	kernel.RMSNorm(p.h[:d], p.x[row*d:(row+1)*d], p.e.model.Norm.Data, float32(p.e.cfg.NormEps))
+	logits := make([]float32, len(choices))
+	for i, c := range choices {
+		logits[i] = kernel.Dot(p.h[:d], p.e.model.Head.Data[int(c)*d:(int(c)+1)*d])
+	}
+	return logits
+}
+
 // begin sizes the buffers and looks up the embeddings.
 func (p *pass) begin(tokens []int32) {
 	c := &p.e.cfg

@@ -51,6 +51,37 @@ func (s *Session) Logits() ([]float32, error) {
 	return s.logits, nil
 }
 
+// Judge appends tokens and returns the logits of the choices behind some of
+// them: at holds indices into tokens, ascending, and row i of the result belongs
+// to at[i]. It costs one pass over the tokens, like Feed.
+func (s *Session) Judge(tokens []int32, at []int, choices []int32) ([][]float32, error) {
+	for i, a := range at {
+		if a < 0 || a >= len(tokens) || (i > 0 && a <= at[i-1]) {
+			return nil, fault.Inputf("infer: judgements asked at %v of %d tokens; indices must ascend", at, len(tokens))
+		}
+	}
+	for _, c := range choices {
+		if c < 0 || int(c) >= s.e.cfg.VocabSize {
+			return nil, fault.Inputf("infer: choice %d is outside the vocabulary of %d", c, s.e.cfg.VocabSize)
+		}
+	}
+	s.read()
+	if err := s.append(tokens); err != nil {
+		return nil, err
+	}
+	rows := make([][]float32, 0, len(at))
+	for from := 0; from < len(tokens); from += blockRows {
+		n := min(blockRows, len(tokens)-from)
+		s.pass.runAll(s.pending[:n])
+		s.pending = s.pending[:copy(s.pending, s.pending[n:])]
+		for len(rows) < len(at) && at[len(rows)] < from+n {
+			rows = append(rows, s.pass.choose(at[len(rows)]-from, choices))
+		}
+	}
+	s.logits = s.logits[:0]
+	return rows, nil
+}
+
 // append checks tokens and puts them at the end of the sequence, unread.
 func (s *Session) append(tokens []int32) error {
 	for i, t := range tokens {

@@ -115,8 +115,11 @@ func TestTruncateGoesBack(t *testing.T) {
 	if got, err := whole.Logits(); err != nil || !slices.Equal(got, want) {
 		t.Errorf("Truncate past the end changed the session (%v)", err)
 	}
-	whole.Truncate(100)
-	sameLogits(t, "after the forks wrote", feed(t, whole, ids[100:]), widen(want))
+	fork := whole.Fork()
+	whole.Truncate(90)
+	feed(t, whole, other)
+	fork.Truncate(169)
+	sameLogits(t, "a fork whose parent went back", feed(t, fork, ids[169:]), widen(want))
 }
 
 func TestFeedRefuses(t *testing.T) {

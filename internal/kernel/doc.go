@@ -14,6 +14,9 @@
 // rounding, and each is tested by the suite in kerneltest. A build with the
 // tag noasm holds the portable variant only.
 //
+// A further variant is a value of type variant, its assembly and a line in
+// detect; its mr must divide rowBlock and its tile fit tileMax.
+//
 // For one variant a result depends on the operands and shapes alone: never on
 // Threads, nor on what else runs. Gemm splits its work by shape, every element
 // of C is summed by one worker, in one order.

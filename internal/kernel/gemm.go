@@ -259,14 +259,13 @@ func (v *variant) pack(panel []float32, width, used, k int, src []float32, ld in
 	}
 }
 
-// packRagged packs the used lanes of a panel and zeros; it serves matrices that
-// are narrower than a panel.
+// packRagged packs the used lanes of a panel, for matrices narrower than one. The
+// other lanes keep what they held: it only reaches parts of a tile nobody reads.
 func packRagged(panel []float32, width, used, k int, src []float32, ld int, across bool) {
 	lane, step := 1, ld
 	if across {
 		lane, step = ld, 1
 	}
-	clear(panel[:k*width])
 	for i := range used {
 		for p := range k {
 			panel[p*width+i] = src[i*lane+p*step]

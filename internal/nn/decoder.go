@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/gr2/gr2/internal/lm"
 )
@@ -13,6 +14,10 @@ type Batch struct {
 	Docs    []int32   // first token of each document, ascending from 0
 	Targets []int32   // the token to predict here; -1 for none
 	Weights []float32 // loss weight of the target; 0 where there is none
+	// Allowed, when not nil, has the tokens that a grammar allows as the
+	// target of each token, none for all of the vocabulary. The loss is then
+	// that of the masked distribution.
+	Allowed [][]int32
 }
 
 // Decoder is a language model on the tape. Its Params share memory with the
@@ -73,6 +78,9 @@ func (d *Decoder) Check(b *Batch) error {
 	if len(b.Pos) != n || len(b.Targets) != n || len(b.Weights) != n {
 		return fmt.Errorf("batch: %d tokens, but %d positions, %d targets and %d weights", n, len(b.Pos), len(b.Targets), len(b.Weights))
 	}
+	if b.Allowed != nil && len(b.Allowed) != n {
+		return fmt.Errorf("batch: %d tokens and %d lists of allowed tokens", n, len(b.Allowed))
+	}
 	vocab := int32(d.cfg.VocabSize)
 	for i, token := range b.Tokens {
 		switch {
@@ -84,6 +92,9 @@ func (d *Decoder) Check(b *Batch) error {
 			return fmt.Errorf("batch: target %d with weight %g at %d, the vocabulary has %d", b.Targets[i], b.Weights[i], i, vocab)
 		}
 	}
+	if err := b.checkAllowed(vocab); err != nil {
+		return err
+	}
 	for i, start := range b.Docs {
 		if (i == 0 && start != 0) || (i > 0 && start <= b.Docs[i-1]) || int(start) >= n {
 			return fmt.Errorf("batch: document %d starts at %d, want ascending starts from 0 below %d", i, start, n)
@@ -91,6 +102,20 @@ func (d *Decoder) Check(b *Batch) error {
 	}
 	if n > 0 && len(b.Docs) == 0 {
 		return fmt.Errorf("batch: %d tokens in no document", n)
+	}
+	return nil
+}
+
+func (b *Batch) checkAllowed(vocab int32) error {
+	for i, list := range b.Allowed {
+		for _, token := range list {
+			if token < 0 || token >= vocab {
+				return fmt.Errorf("batch: allowed token %d at %d, the vocabulary has %d", token, i, vocab)
+			}
+		}
+		if len(list) > 0 && b.Targets[i] >= 0 && !slices.Contains(list, b.Targets[i]) {
+			return fmt.Errorf("batch: target %d at %d is not one of the allowed tokens %v", b.Targets[i], i, list)
+		}
 	}
 	return nil
 }
@@ -104,13 +129,16 @@ func (d *Decoder) Loss(t *Tape, b *Batch, norm float32) *Var {
 		}
 	}
 	rows, targets := t.takeInts(n), t.takeInts(n)
-	weights := t.mem.take(n)[:0]
+	weights, allowed := t.mem.take(n)[:0], t.takeLists(b.Allowed, n)
 	for i, w := range b.Weights {
 		if w != 0 {
 			rows, targets, weights = append(rows, int32(i)), append(targets, b.Targets[i]), append(weights, w)
+			if allowed != nil {
+				allowed = append(allowed, b.Allowed[i])
+			}
 		}
 	}
-	return t.LinearCrossEntropy(d.hidden(t, b, rows), d.head, targets, weights, norm)
+	return t.LinearCrossEntropy(d.hidden(t, b, rows), d.head, targets, allowed, weights, norm)
 }
 
 // LogProbs is log p(target) of each token, 0 where there is no target. Weights
@@ -120,13 +148,17 @@ func (d *Decoder) LogProbs(t *Tape, b *Batch) []float32 {
 	t.silent = true
 	defer func() { t.silent = silent }()
 	rows, targets := t.takeInts(len(b.Targets)), t.takeInts(len(b.Targets))
+	allowed := t.takeLists(b.Allowed, len(b.Targets))
 	for i, target := range b.Targets {
 		if target >= 0 {
 			rows, targets = append(rows, int32(i)), append(targets, target)
+			if allowed != nil {
+				allowed = append(allowed, b.Allowed[i])
+			}
 		}
 	}
 	out := t.mem.zeros(len(b.Targets))
-	for i, p := range t.LinearLogProbs(d.hidden(t, b, rows), d.head, targets) {
+	for i, p := range t.LinearLogProbs(d.hidden(t, b, rows), d.head, targets, allowed) {
 		out[rows[i]] = p
 	}
 	return out

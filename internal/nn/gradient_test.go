@@ -3,6 +3,7 @@ package nn
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/gr2/gr2/internal/rng"
@@ -378,16 +379,35 @@ func lossCases() []opCase {
 	for _, vocab := range []int{9, 14} { // 6 rows: kept in two chunks, computed again in three
 		cases = append(cases, opCase{fmt.Sprintf("LinearCrossEntropy %d", vocab), [][2]int{{6, 3}, {vocab, 3}},
 			func(t *Tape, p []*Param) *Var {
-				return t.LinearCrossEntropy(t.Leaf(p[0]), p[1], whole, weights, 3)
+				return t.LinearCrossEntropy(t.Leaf(p[0]), p[1], whole, nil, weights, 3)
 			},
 			func(x [][]float64) []float64 { return []float64{nll(times(x[0], x[1], 3), vocab)} }})
 	}
 	cases = append(cases, opCase{"LinearCrossEntropy of a shared input", [][2]int{{6, 3}, {9, 3}},
 		func(t *Tape, p []*Param) *Var {
 			x := t.Leaf(p[0])
-			return t.Add(t.LinearCrossEntropy(x, p[1], whole, weights, 3), t.LinearCrossEntropy(x, p[1], whole, weights, 6))
+			return t.Add(t.LinearCrossEntropy(x, p[1], whole, nil, weights, 3), t.LinearCrossEntropy(x, p[1], whole, nil, weights, 6))
 		},
 		func(x [][]float64) []float64 { return []float64{1.5 * nll(times(x[0], x[1], 3), 9)} }})
+	// Two rows are masked: to four tokens and to two.
+	allowed := [][]int32{nil, {0, 1, 2, 4, whole[1]}, nil, {whole[3], (whole[3] + 1) % 5}, nil, nil}
+	masked := func(logits []float64, vocab int) []float64 {
+		for r, list := range allowed {
+			for token := range vocab {
+				if list != nil && !slices.Contains(list, int32(token)) {
+					logits[r*vocab+token] = math.Inf(-1)
+				}
+			}
+		}
+		return logits
+	}
+	for _, vocab := range []int{9, 14} {
+		cases = append(cases, opCase{fmt.Sprintf("LinearCrossEntropy %d masked", vocab), [][2]int{{6, 3}, {vocab, 3}},
+			func(t *Tape, p []*Param) *Var {
+				return t.LinearCrossEntropy(t.Leaf(p[0]), p[1], whole, allowed, weights, 3)
+			},
+			func(x [][]float64) []float64 { return []float64{nll(masked(times(x[0], x[1], 3), vocab), vocab)} }})
+	}
 	return append(cases, sampledCase())
 }
 

@@ -1,6 +1,10 @@
 package nn
 
-import "github.com/gr2/gr2/internal/kernel"
+import (
+	"math"
+
+	"github.com/gr2/gr2/internal/kernel"
+)
 
 // limits bound the vocabulary projection, in logits. A chunk of rows has at
 // most chunk of them, and a pass with up to kept in all keeps the probabilities
@@ -15,6 +19,7 @@ type headLoss struct {
 	x, y    *Var
 	w       *Param
 	targets []int32
+	allowed [][]int32 // by row; nil for the whole vocabulary
 	weights []float32
 	norm    float32
 	logProb []float32 // of the targets
@@ -26,11 +31,13 @@ type headLoss struct {
 }
 
 // LinearCrossEntropy is CrossEntropy(Linear(x, w), ...) in chunks of bounded
-// size. Every row is projected: gather those that count (Rows) first.
-func (t *Tape) LinearCrossEntropy(x *Var, w *Param, targets []int32, weights []float32, norm float32) *Var {
+// size. Every row is projected: gather those that count (Rows) first. Where
+// allowed is not nil and has tokens for a row, the softmax runs over these
+// alone, as it does when a grammar masks the rest; the target must be one.
+func (t *Tape) LinearCrossEntropy(x *Var, w *Param, targets []int32, allowed [][]int32, weights []float32, norm float32) *Var {
 	want("LinearCrossEntropy weights", x.Rows, len(weights))
 	y := t.result(1, 1, x.Grad, w.grad())
-	o := t.newHead(x, w, targets)
+	o := t.newHead(x, w, targets, allowed)
 	o.y, o.weights, o.norm = y, weights, norm
 	if total := x.Rows * w.Rows; y.Grad != nil && total <= t.limits.kept {
 		o.kept = t.mem.take(total)
@@ -41,17 +48,20 @@ func (t *Tape) LinearCrossEntropy(x *Var, w *Param, targets []int32, weights []f
 }
 
 // LinearLogProbs is log softmax(x W^T)[targets] for each row. It carries no
-// gradient and is valid until Reset.
-func (t *Tape) LinearLogProbs(x *Var, w *Param, targets []int32) []float32 {
-	o := t.newHead(x, w, targets)
+// gradient and is valid until Reset. allowed is as for LinearCrossEntropy.
+func (t *Tape) LinearLogProbs(x *Var, w *Param, targets []int32, allowed [][]int32) []float32 {
+	o := t.newHead(x, w, targets, allowed)
 	o.score(t)
 	return o.logProb
 }
 
-func (t *Tape) newHead(x *Var, w *Param, targets []int32) *headLoss {
+func (t *Tape) newHead(x *Var, w *Param, targets []int32, allowed [][]int32) *headLoss {
 	want("vocabulary projection", w.Cols, x.Cols)
 	want("targets", x.Rows, len(targets))
-	return t.heads.put(headLoss{x: x, w: w, targets: targets, logProb: t.mem.take(x.Rows),
+	if allowed != nil {
+		want("allowed tokens", x.Rows, len(allowed))
+	}
+	return t.heads.put(headLoss{x: x, w: w, targets: targets, allowed: allowed, logProb: t.mem.take(x.Rows),
 		chunk: min(max(1, t.limits.chunk/w.Rows), max(1, x.Rows))})
 }
 
@@ -93,9 +103,31 @@ func (o *headLoss) forwardTask(i int) {
 	vocab := o.w.Rows
 	lo, hi := rowsOf(i, o.rows(), vocab)
 	for r := lo; r < hi; r++ {
-		o.logProb[o.from+r] = softmaxLogProb(o.logits[r*vocab:(r+1)*vocab], int(o.targets[o.from+r]))
+		row, target := o.logits[r*vocab:(r+1)*vocab], int(o.targets[o.from+r])
+		if o.allowed != nil && len(o.allowed[o.from+r]) > 0 {
+			maskLogits(row, o.allowed[o.from+r])
+		}
+		o.logProb[o.from+r] = softmaxLogProb(row, target)
 	}
 }
+
+// maskLogits sets the logits of all other tokens to -Inf, so that they get
+// probability and gradient 0.
+func maskLogits(row []float32, allowed []int32) {
+	var held [64]float32
+	keep := held[:0]
+	for _, token := range allowed {
+		keep = append(keep, row[token])
+	}
+	for i := range row {
+		row[i] = minusInf
+	}
+	for i, token := range allowed {
+		row[token] = keep[i]
+	}
+}
+
+var minusInf = float32(math.Inf(-1))
 
 func (o *headLoss) backward(t *Tape) {
 	at := t.mem.at

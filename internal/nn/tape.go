@@ -70,8 +70,9 @@ type tasks interface {
 type Tape struct {
 	ops     []op
 	mem     arena
-	ints    []int32 // room for the row selections of one step
-	silent  bool    // record nothing: results carry no gradient
+	ints    []int32   // room for the row selections of one step
+	lists   [][]int32 // room for their allowed tokens
+	silent  bool      // record nothing: results carry no gradient
 	limits  limits
 	scratch scratch // of the operation under way
 	pools
@@ -120,7 +121,7 @@ func NewForwardTape() *Tape {
 // Reset forgets all operations. Everything the tape returned becomes invalid.
 func (t *Tape) Reset() {
 	t.ops = t.ops[:0]
-	t.ints = t.ints[:0]
+	t.ints, t.lists = t.ints[:0], t.lists[:0]
 	t.mem.reset()
 	t.vars.reset()
 	t.linears.reset()
@@ -230,6 +231,20 @@ func (t *Tape) takeInts(n int) []int32 {
 	}
 	t.ints = t.ints[:at+n]
 	return t.ints[at : at : at+n]
+}
+
+// takeLists is takeInts for lists of allowed tokens; nil where there are none.
+func (t *Tape) takeLists(from [][]int32, n int) [][]int32 {
+	if from == nil {
+		return nil
+	}
+	at := len(t.lists)
+	if cap(t.lists) < at+n {
+		t.lists = make([][]int32, 0, 2*(at+n))
+		at = 0
+	}
+	t.lists = t.lists[:at+n]
+	return t.lists[at : at : at+n]
 }
 
 // span is the number of elements that one task of an elementwise operation

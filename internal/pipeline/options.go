@@ -129,9 +129,15 @@ type SFTOptions struct {
 	// examples that do so afterwards. 0 and 0 learn from labels alone.
 	TeacherEpochs int     `yaml:"teacher_epochs" json:"teacher_epochs"`
 	TeacherShare  float64 `yaml:"teacher_share" json:"teacher_share"`
+	// TeacherTemperature divides the teacher's logits before drawing.
+	TeacherTemperature float64 `yaml:"teacher_temperature" json:"teacher_temperature"`
 	// LambdaReason and LambdaOutput weigh the loss of trace and ranking.
 	LambdaReason float64 `yaml:"lambda_reason" json:"lambda_reason"`
 	LambdaOutput float64 `yaml:"lambda_output" json:"lambda_output"`
+	// LambdaJudge weighs the judgement asked at each candidate's line.
+	LambdaJudge float64 `yaml:"lambda_judge" json:"lambda_judge"`
+	// SubShare is the share of examples that show a random part of a slate.
+	SubShare float64 `yaml:"sub_share" json:"sub_share"`
 	// ValidShare of the validation slates chooses the checkpoint; the rest trains.
 	ValidShare float64 `yaml:"valid_share" json:"valid_share"`
 	// Validations is how often the stage is validated.
@@ -142,8 +148,9 @@ type SFTOptions struct {
 
 // EvalOptions are the protocol on the test set.
 type EvalOptions struct {
-	// Decode is generate (greedy under the grammar) or first (order by the
-	// logits of the first choice).
+	// Decode is generate (greedy under the grammar), first (order by the
+	// logits of the first choice) or judge (order by the judgement at each
+	// candidate's line).
 	Decode string `yaml:"decode" json:"decode"`
 	// Bootstrap is the number of resamples.
 	Bootstrap int `yaml:"bootstrap" json:"bootstrap"`
@@ -190,11 +197,14 @@ func (o *Options) Validate() error {
 	c.within("sft.shuffle", o.SFT.Shuffle, 0, 1)
 	c.within("sft.first_share", o.SFT.FirstShare, 0, 1)
 	c.within("sft.teacher_epochs", float64(o.SFT.TeacherEpochs), 0, 1000)
+	c.within("sft.sub_share", o.SFT.SubShare, 0, 1)
+	c.within("sft.lambda_judge", o.SFT.LambdaJudge, 0, 100)
 	c.within("sft.teacher_share", o.SFT.TeacherShare, 0, 1)
+	c.within("sft.teacher_temperature", o.SFT.TeacherTemperature, 0, 100)
 	c.within("sft.valid_share", o.SFT.ValidShare, 0.05, 1)
 	c.within("sft.validations", float64(o.SFT.Validations), 1, 100)
 	c.within("sft.valid_slates", float64(o.SFT.ValidSlates), 1, 1e6)
-	c.oneOf("eval.decode", o.Eval.Decode, "generate", "first")
+	c.oneOf("eval.decode", o.Eval.Decode, "generate", "first", "judge")
 	c.within("eval.bootstrap", float64(o.Eval.Bootstrap), 100, 1e6)
 	c.within("eval.probe_slates", float64(o.Eval.ProbeSlates), 1, 1e6)
 	c.within("eval.samples", float64(o.Eval.Samples), 0, 1000)

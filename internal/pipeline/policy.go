@@ -38,7 +38,7 @@ func (w *world) sftStage(ctx context.Context, dir string) error {
 	o := &w.job.Options.SFT
 	seed := rng.Hash(w.job.Options.Seed, rng.Key("sft"))
 	source, err := sft.New(builder, cases, sft.Options{
-		Shuffle: o.Shuffle, FirstShare: o.FirstShare, TeacherEpochs: o.TeacherEpochs, TeacherShare: o.TeacherShare,
+		Shuffle: o.Shuffle, FirstShare: o.FirstShare, TeacherEpochs: o.TeacherEpochs, TeacherShare: o.TeacherShare, TeacherTemperature: o.TeacherTemperature, SubShare: o.SubShare, LambdaJudge: float32(o.LambdaJudge),
 		LambdaReason: float32(o.LambdaReason), LambdaOutput: float32(o.LambdaOutput), Seed: seed,
 	})
 	if err != nil {

@@ -2,16 +2,13 @@ package pipeline
 
 import (
 	"context"
-	"iter"
 	"path/filepath"
 
 	"github.com/gr2/gr2/internal/durable"
-	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/prompt"
 	"github.com/gr2/gr2/internal/rerank"
 	"github.com/gr2/gr2/internal/sid"
 	"github.com/gr2/gr2/internal/sid/fit"
-	"github.com/gr2/gr2/internal/text"
 	"github.com/gr2/gr2/internal/token"
 )
 
@@ -50,7 +47,11 @@ func (w *world) tokenizerStage(_ context.Context, dir string) error {
 	}
 	opt := w.job.Options.promptOptions()
 	added := append(prompt.SpecialTokens(opt), sid.TokenNames(index.Levels(), index.Width())...)
-	tok, err := token.Train(corpus(ds.Catalog), token.Options{
+	corpus, err := prompt.Corpus(ds.Catalog, opt)
+	if err != nil {
+		return err
+	}
+	tok, err := token.Train(corpus, token.Options{
 		VocabSize: w.job.Options.Tokenizer.Vocab,
 		Required:  prompt.RequiredTokens(),
 		Added:     added,
@@ -61,15 +62,4 @@ func (w *world) tokenizerStage(_ context.Context, dir string) error {
 	}
 	w.say("vocabulary: %d tokens, %d of them added", tok.Size(), len(added))
 	return durable.Write(filepath.Join(dir, rerank.TokenizerFile), tok.Write)
-}
-
-// corpus is the text that prompts are made of, item by item.
-func corpus(catalog *market.Catalog) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for i := range catalog.Items {
-			if !yield(text.ItemText(&catalog.Items[i])) {
-				return
-			}
-		}
-	}
 }

@@ -1,6 +1,8 @@
 package prompt
 
 import (
+	"slices"
+
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/market"
 )
@@ -10,7 +12,22 @@ import (
 type Example struct {
 	Tokens  []int32
 	Weights []float32
+	// Allowed, when not nil, has for each token those that the grammar allows
+	// in its place, none where there is no grammar. Only weighted tokens need
+	// them: the loss is then that of the masked distribution, which is what
+	// the policy decodes with.
+	Allowed [][]int32
+	Asides  []Aside
 	Cut     Cut
+}
+
+// Aside is a question to the model beside the document: what it would say
+// behind token At instead of the token that stands there.
+type Aside struct {
+	At      int
+	Token   int32
+	Allowed []int32 // it chooses among these
+	Weight  float32
 }
 
 // SFT describes a supervised example. Everything about candidates is given in
@@ -27,6 +44,7 @@ type SFT struct {
 	LossTo   int     // nor do those from this one on; 0 = no such place
 	LambdaR  float32 // weight of trace tokens (GR2 eq. 3)
 	LambdaO  float32 // weight of answer tokens
+	LambdaJ  float32 // weight of each judgement; needs Options.Judge and grades
 }
 
 // SFT builds the prompt and the target turn. Weights stand on the assistant's
@@ -50,27 +68,53 @@ func (b *Builder) SFT(x SFT) (Example, error) {
 		return Example{}, fault.Inputf("sft: slate %q: the trace has %d tokens; trace_max is %d", x.Slate.ID, n, b.opt.TraceMax)
 	}
 	out := Example{Tokens: append(prompt.Tokens, tokens...), Cut: prompt.Cut}
-	out.Weights = make([]float32, len(out.Tokens))
-	return out, b.weigh(out.Weights[len(prompt.Tokens):], tokens, slot, traceLen, x)
+	out.Weights, out.Allowed = make([]float32, len(out.Tokens)), make([][]int32, len(out.Tokens))
+	if x.LambdaJ > 0 && b.opt.Judge {
+		out.Asides = b.judgements(shown, prompt.Judged, x.LambdaJ)
+	}
+	return out, b.weigh(&out, len(prompt.Tokens), slot, traceLen, x)
 }
 
-// weigh sets the weights of the assistant's tokens.
-func (b *Builder) weigh(weights []float32, tokens []int32, slot []int, traceLen int, x SFT) error {
+// judgements ask at the end of each line whether the candidate was engaged with.
+func (b *Builder) judgements(shown *market.Slate, at []int, weight float32) []Aside {
+	choice := []int32{b.v.no, b.v.yes}
+	slices.Sort(choice)
+	asides := make([]Aside, 0, len(shown.Grades))
+	for i, g := range shown.Grades {
+		token := b.v.no
+		if g > market.GradeNone {
+			token = b.v.yes
+		}
+		asides = append(asides, Aside{At: at[i], Token: token, Allowed: choice, Weight: weight})
+	}
+	return asides
+}
+
+// JudgeTokens are the tokens of "no" and "yes", -1 unless Options.Judge.
+func (b *Builder) JudgeTokens() (no, yes int32) { return b.v.no, b.v.yes }
+
+// weigh sets the weights of the assistant's tokens, which begin at from, and
+// what the grammar allows in their place.
+func (b *Builder) weigh(e *Example, from int, slot []int, traceLen int, x SFT) error {
+	tokens, weights, allowed := e.Tokens[from:], e.Weights[from:], e.Allowed[from:]
 	for i := range traceLen {
 		if i > 0 || b.opt.SyntaxLoss { // <think> is forced
 			weights[i] = x.LambdaR
 		}
 	}
 	g, place := b.answerGrammar(len(x.Slate.Candidates)), 0
-	var allowed []int32
+	var choice []int32
 	for i := traceLen; i < len(tokens); i++ {
 		if slot[i] >= 0 {
 			place = slot[i]
 		}
-		allowed = g.Allowed(allowed)
+		choice = g.Allowed(choice)
 		learnt := place >= x.LossFrom && (x.LossTo == 0 || place < x.LossTo)
-		if learnt && (len(allowed) > 1 || b.opt.SyntaxLoss) {
+		if learnt && (len(choice) > 1 || b.opt.SyntaxLoss) {
 			weights[i] = x.LambdaO
+			if len(choice) > 1 {
+				allowed[i] = slices.Clone(choice)
+			}
 		}
 		if err := g.Advance(tokens[i]); err != nil {
 			return err

@@ -51,6 +51,10 @@ type Options struct {
 	EvidenceNames   []string `json:"evidence_names" yaml:"evidence_names"`     // in the order of the codes
 	EvidenceBuckets int      `json:"evidence_buckets" yaml:"evidence_buckets"` // codes are 0..EvidenceBuckets-1, 0 included
 	NumberAt        string   `json:"number_at" yaml:"number_at"`               // "start", "end" (default) or "both"
+	// Judge reserves two tokens with which the model can say at the end of a
+	// candidate's line whether it would be engaged with. They are never shown:
+	// SFT asks for them beside the ranking, and a policy may rank by them.
+	Judge bool `json:"judge" yaml:"judge"`
 
 	MaxTokens  int  `json:"max_tokens" yaml:"max_tokens"`   // budget of a prompt; default no limit
 	TraceMax   int  `json:"trace_max" yaml:"trace_max"`     // tokens of a trace, default 256
@@ -98,6 +102,8 @@ const (
 	endToken      = "<|im_end|>"
 	documentToken = "<|endoftext|>"
 	thinkToken    = "<think>"
+	noToken       = "<|no|>"
+	yesToken      = "<|yes|>"
 	answerToken   = "</think>"
 )
 
@@ -111,6 +117,9 @@ func SpecialTokens(opt Options) []string {
 	names := ControlTokens()
 	if opt.Mode == ModeTrace {
 		names = append(names, thinkToken, answerToken)
+	}
+	if opt.Judge {
+		names = append(names, noToken, yesToken)
 	}
 	if opt.SameDay || opt.DaysSince {
 		for b := range dayBuckets {

@@ -79,6 +79,10 @@ type Cut struct {
 // Prompted is a prompt and what its budget cost it.
 type Prompted struct {
 	Tokens []int32
+	// Judged[i] is the token that ends the line shown at place i, its number
+	// where it has one there: what the model knows of the candidate by then is
+	// all it has read of it.
+	Judged []int
 	Cut    Cut
 }
 
@@ -99,7 +103,7 @@ func (b *Builder) Render(s *market.Slate, ranks []int, ev [][]uint8) (Prompted, 
 		return Prompted{}, err
 	}
 	for limit := b.opt.TitleMax; ; limit = limit * 3 / 4 {
-		candidates := b.candidates(s, ranks, ev, limit)
+		candidates, ends := b.candidates(s, ranks, ev, limit)
 		fixed := len(b.head) + len(b.historyHead) + len(b.candidatesHead) + len(candidates) + len(b.tail)
 		if b.opt.MaxTokens > 0 && fixed > b.opt.MaxTokens {
 			if b.opt.Title && limit > 0 {
@@ -107,13 +111,13 @@ func (b *Builder) Render(s *market.Slate, ranks []int, ev [][]uint8) (Prompted, 
 			}
 			return Prompted{}, fault.Inputf("prompt: a slate of %d candidates takes %d tokens without history and titles; the budget is %d", len(s.Candidates), fixed, b.opt.MaxTokens)
 		}
-		return b.assemble(s, candidates, fixed, limit), nil
+		return b.assemble(s, candidates, ends, fixed, limit), nil
 	}
 }
 
 // assemble puts the turns together with as much history as the budget admits
 // beside the fixed number of other tokens.
-func (b *Builder) assemble(s *market.Slate, candidates []int32, fixed, limit int) Prompted {
+func (b *Builder) assemble(s *market.Slate, candidates []int32, ends []int, fixed, limit int) Prompted {
 	wanted := min(max(b.opt.HistoryMax, 0), len(s.History))
 	out := make([]int32, 0, fixed+wanted*(b.opt.TitleMax+16))
 	out = append(out, b.head...)
@@ -132,8 +136,11 @@ func (b *Builder) assemble(s *market.Slate, candidates []int32, fixed, limit int
 		cut.Shortened, cut.TitleMax = true, limit
 	}
 	out = append(out, b.candidatesHead...)
+	for i := range ends {
+		ends[i] += len(out)
+	}
 	out = append(out, candidates...)
-	return Prompted{Tokens: append(out, b.tail...), Cut: cut}
+	return Prompted{Tokens: append(out, b.tail...), Judged: ends, Cut: cut}
 }
 
 // lineWithin is the item's line with titles cut to limit.
@@ -155,10 +162,10 @@ func (b *Builder) appendVisit(out []int32, now int64, visit market.Visit, limit 
 	return append(out, b.v.lineEnd...)
 }
 
-// candidates is the block of candidate lines.
-func (b *Builder) candidates(s *market.Slate, ranks []int, ev [][]uint8, limit int) []int32 {
+// candidates is the block of candidate lines, and where each ends.
+func (b *Builder) candidates(s *market.Slate, ranks []int, ev [][]uint8, limit int) (out []int32, ends []int) {
 	perLine := b.opt.TitleMax + len(b.v.evidence) + 20
-	out := make([]int32, 0, len(s.Candidates)*perLine)
+	out, ends = make([]int32, 0, len(s.Candidates)*perLine), make([]int, len(s.Candidates))
 	for i, c := range s.Candidates {
 		rank := i + 1
 		if ranks != nil {
@@ -169,8 +176,12 @@ func (b *Builder) candidates(s *market.Slate, ranks []int, ev [][]uint8, limit i
 			codes = ev[i]
 		}
 		out = b.appendCandidate(out, b.lineWithin(c.Item, limit), i+1, rank, codes)
+		ends[i] = len(out) - 1
+		if b.opt.NumberAt != NumberStart {
+			ends[i] -= len(b.v.lineEnd)
+		}
 	}
-	return out
+	return out, ends
 }
 
 // appendCandidate appends one candidate line: the item as in the history, its

@@ -15,6 +15,7 @@ const sidLevels = 8
 type vocab struct {
 	start, end, document int32
 	think, answer        int32 // -1 in answer mode
+	no, yes              int32 // -1 unless Judge
 	sidBegin, sidEnd     int32 // -1 when SIDs are off
 	sids                 [sidLevels][256]int32
 	sidSet               []bool // by token id
@@ -28,7 +29,7 @@ type vocab struct {
 }
 
 func newVocab(tok *token.Tokenizer, o Options) (*vocab, error) {
-	v := &vocab{think: -1, answer: -1, sidBegin: -1, sidEnd: -1}
+	v := &vocab{think: -1, answer: -1, no: -1, yes: -1, sidBegin: -1, sidEnd: -1}
 	for _, name := range SpecialTokens(o) {
 		if id, ok := tok.ID(name); !ok || !tok.Added(id) {
 			return nil, fault.Usagef("prompt: the tokenizer has no added token %s: train or extend it with prompt.SpecialTokens of these options", name)
@@ -36,6 +37,9 @@ func newVocab(tok *token.Tokenizer, o Options) (*vocab, error) {
 	}
 	id := func(name string) int32 { n, _ := tok.ID(name); return n }
 	v.start, v.end, v.document = id(startToken), id(endToken), id(documentToken)
+	if o.Judge {
+		v.no, v.yes = id(noToken), id(yesToken)
+	}
 	for b := range v.days {
 		v.days[b] = id(dayToken(b))
 	}

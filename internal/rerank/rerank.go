@@ -24,6 +24,7 @@ type Mode string
 const (
 	Generate Mode = "generate" // decode the whole answer greedily
 	First    Mode = "first"    // order by the logits of the first place
+	Judge    Mode = "judge"    // order by the judgement at the end of each candidate's line
 )
 
 // Parts are what a Reranker is made of. They must belong together; New checks
@@ -80,12 +81,16 @@ func New(p Parts, mode Mode) (*Reranker, error) {
 	r.sessions.New = func() any { return engine.NewSession() }
 	switch mode {
 	case Generate:
+	case Judge:
+		if !opt.Judge {
+			return nil, fault.Usagef("rerank: mode %q needs prompts with judge on; use mode %q", Judge, Generate)
+		}
 	case First:
 		if r.first, err = newFirstPlace(p.Builder, opt); err != nil {
 			return nil, err
 		}
 	default:
-		return nil, fault.Usagef("rerank: mode %q; use %q or %q", mode, Generate, First)
+		return nil, fault.Usagef("rerank: mode %q; use %q, %q or %q", mode, Generate, First, Judge)
 	}
 	return r, nil
 }
@@ -180,9 +185,12 @@ func (r *Reranker) rank(ctx context.Context, s *market.Slate, shown []int) (res 
 		session.Truncate(0)
 		r.sessions.Put(session)
 	}()
-	if r.mode == First {
+	switch r.mode {
+	case First:
 		err = r.rankFirst(session, prompted.Tokens, k, &res)
-	} else {
+	case Judge:
+		err = r.rankJudged(session, &prompted, &res)
+	default:
 		err = r.generate(ctx, session, prompted.Tokens, k, &res)
 	}
 	if err != nil {

@@ -72,11 +72,17 @@ func (f *feed) batch(tokens int) (*nn.Batch, float64, error) {
 // t+1 with that token's weight.
 func appendExample(b *nn.Batch, e *prompt.Example) float64 {
 	b.Docs = append(b.Docs, int32(len(b.Tokens)))
+	if (e.Allowed != nil || e.Asides != nil) && b.Allowed == nil {
+		b.Allowed = make([][]int32, len(b.Tokens))
+	}
 	b.Tokens = append(b.Tokens, e.Tokens...)
-	last := len(e.Tokens) - 1
+	start, last := len(b.Tokens)-len(e.Tokens), len(e.Tokens)-1
 	sum := 0.0
 	for t := range e.Tokens {
 		b.Pos = append(b.Pos, int32(t))
+		if b.Allowed != nil {
+			b.Allowed = append(b.Allowed, allowedAfter(e, t))
+		}
 		if t == last || e.Weights[t+1] == 0 {
 			b.Targets = append(b.Targets, -1)
 			b.Weights = append(b.Weights, 0)
@@ -86,5 +92,21 @@ func appendExample(b *nn.Batch, e *prompt.Example) float64 {
 		b.Weights = append(b.Weights, e.Weights[t+1])
 		sum += float64(e.Weights[t+1])
 	}
+	for _, a := range e.Asides {
+		at := start + a.At
+		if b.Weights[at] != 0 {
+			continue // the document itself asks there
+		}
+		b.Targets[at], b.Weights[at], b.Allowed[at] = a.Token, a.Weight, a.Allowed
+		sum += float64(a.Weight)
+	}
 	return sum
+}
+
+// allowedAfter is what the grammar allows behind token t.
+func allowedAfter(e *prompt.Example, t int) []int32 {
+	if e.Allowed == nil || t+1 >= len(e.Tokens) {
+		return nil
+	}
+	return e.Allowed[t+1]
 }

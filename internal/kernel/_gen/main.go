@@ -129,5 +129,5 @@ func horizontal(y VecVirtual) VecVirtual {
 	VADDPS(hi, lo, s)
 	VHADDPS(s, s, s)
 	VHADDPS(s, s, s)
-	return s.(VecVirtual)
+	return s
 }

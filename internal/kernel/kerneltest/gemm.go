@@ -148,10 +148,11 @@ func conformGemm(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) { drawGemm(rt).check(t, m) })
 }
 
-// conformDepth crosses the depth blocks, which the drawn shapes do not.
+// conformDepth crosses the depth slabs, which the drawn shapes do not, on the
+// paths for few rows and for many.
 func conformDepth(t *testing.T) {
 	m := newMemory(t)
-	for _, rows := range []int{3, 20} {
+	for _, rows := range []int{3, 40} {
 		for _, trans := range []bool{false, true} {
 			GemmCase{TransA: trans, TransB: !trans, M: rows, N: 19, K: 4500, Alpha: 1, Beta: 0.5, Seed: 7}.check(t, m)
 		}

@@ -30,9 +30,16 @@ type Options struct {
 	// TeacherShare is the share of examples that do so afterwards.
 	TeacherEpochs int
 	TeacherShare  float64
-	LambdaReason  float32 // loss weight of trace tokens
-	LambdaOutput  float32 // loss weight of ranking tokens
-	Seed          uint64
+	// TeacherTemperature divides the teacher's logits; near 0 its rankings are
+	// always the same.
+	TeacherTemperature float64
+	// SubShare is the share of examples that show a random part of the slate:
+	// choosing among a few is learnt long before choosing among many.
+	SubShare     float64
+	LambdaReason float32 // loss weight of trace tokens
+	LambdaOutput float32 // loss weight of ranking tokens
+	LambdaJudge  float32 // loss weight of the judgement at each candidate
+	Seed         uint64
 }
 
 // Source gives one example a slate and epoch; it implements train.Source.
@@ -59,10 +66,14 @@ func New(b *prompt.Builder, cases []Case, opt Options) (*Source, error) {
 // Len is the number of slates.
 func (s *Source) Len() int { return len(s.cases) }
 
-// Example draws the shown order and the target ranking from the coordinates.
+// Example draws the candidates shown, their order and the target ranking from
+// the coordinates.
 func (s *Source) Example(epoch, i int) (prompt.Example, error) {
-	c := &s.cases[i]
 	r := rng.New(s.opt.Seed, rng.Key("sft"), uint64(epoch), uint64(i))
+	c, ranks := &s.cases[i], []int(nil)
+	if r.Float64() < s.opt.SubShare {
+		c, ranks = part(c, r)
+	}
 	var shown []int
 	if r.Float64() < s.opt.Shuffle {
 		shown = r.Perm(len(c.Slate.Candidates))
@@ -70,24 +81,60 @@ func (s *Source) Example(epoch, i int) (prompt.Example, error) {
 	var ranking []int
 	from, to := 0, 0 // all places
 	if c.Teacher != nil && (epoch < s.opt.TeacherEpochs || r.Float64() < s.opt.TeacherShare) {
-		ranking = draw(c.Teacher, r)
+		ranking = draw(c.Teacher, s.opt.TeacherTemperature, r)
 	} else {
 		ranking, from, to = s.target(c.Slate.Grades, r)
 	}
 	return s.builder.SFT(prompt.SFT{
-		Slate: c.Slate, Order: shown, Evidence: c.Evidence, Ranking: ranking,
-		LossFrom: from, LossTo: to, LambdaR: s.opt.LambdaReason, LambdaO: s.opt.LambdaOutput,
+		Slate: c.Slate, Order: shown, Ranks: ranks, Evidence: c.Evidence, Ranking: ranking,
+		LossFrom: from, LossTo: to, LambdaR: s.opt.LambdaReason, LambdaO: s.opt.LambdaOutput, LambdaJ: s.opt.LambdaJudge,
 	})
 }
 
-// draw samples a ranking from the Plackett-Luce model with these logits (the
-// Gumbel trick): in expectation the loss on it is the cross-entropy to the
+// part keeps a random number of the candidates, at least one positive and one
+// negative, in their order and with their legacy ranks.
+func part(c *Case, r *rand.Rand) (*Case, []int) {
+	keep := make([]bool, len(c.Slate.Candidates))
+	seen := map[bool]bool{}
+	perm := r.Perm(len(keep))
+	size := 2 + r.IntN(len(keep)-1)
+	for _, i := range perm {
+		positive := c.Slate.Grades[i] > market.GradeNone
+		if size > 0 && (size > 2 || !seen[positive]) || !seen[positive] {
+			keep[i] = true
+			size--
+		}
+		seen[positive] = seen[positive] || keep[i]
+	}
+	slate := *c.Slate
+	slate.Candidates, slate.Grades = nil, nil
+	out := &Case{Slate: &slate}
+	var ranks []int
+	for i, kept := range keep {
+		if !kept {
+			continue
+		}
+		slate.Candidates = append(slate.Candidates, c.Slate.Candidates[i])
+		slate.Grades = append(slate.Grades, c.Slate.Grades[i])
+		ranks = append(ranks, i+1)
+		if c.Evidence != nil {
+			out.Evidence = append(out.Evidence, c.Evidence[i])
+		}
+		if c.Teacher != nil {
+			out.Teacher = append(out.Teacher, c.Teacher[i])
+		}
+	}
+	return out, ranks
+}
+
+// draw samples a ranking from the Plackett-Luce model with these logits over
+// the temperature (the Gumbel trick): in expectation the loss on it is the cross-entropy to the
 // teacher's distribution at every place.
-func draw(logits []float64, r *rand.Rand) []int {
+func draw(logits []float64, temperature float64, r *rand.Rand) []int {
 	keys := make([]float64, len(logits))
 	ranking := make([]int, len(logits))
 	for i, l := range logits {
-		keys[i], ranking[i] = l-math.Log(r.ExpFloat64()), i
+		keys[i], ranking[i] = l-temperature*math.Log(r.ExpFloat64()), i
 	}
 	slices.SortStableFunc(ranking, func(a, b int) int { return cmp.Compare(keys[b], keys[a]) })
 	return ranking
