@@ -38,9 +38,9 @@ type bpr struct {
 	cfg   BPRConfig
 	items []float32 // (len(bias), Dim)
 	bias  []float32
-	prior []float32 // log popularity, for empty histories
-	panel []int32   // negatives of the fold-in
-	curve float32   // bound of the curvature of the fold-in's loss
+	known
+	panel []int32 // negatives of the fold-in
+	curve float32 // bound of the curvature of the fold-in's loss
 }
 
 func fitBPR(log *trainLog, cfg BPRConfig, seed uint64, done func(epoch int) error) (*bpr, error) {
@@ -51,7 +51,7 @@ func fitBPR(log *trainLog, cfg BPRConfig, seed uint64, done func(epoch int) erro
 			return nil, err
 		}
 	}
-	return newBPR(cfg, f.items, f.bias, logPopularity(log.counts()), seed), nil
+	return newBPR(cfg, f.items, f.bias, knownItems(log.counts()), seed), nil
 }
 
 var bprStream = rng.Key("baseline/bpr")
@@ -130,8 +130,8 @@ func (f *bprFit) negative(r *rand.Rand, seq int32) int32 {
 }
 
 // newBPR prepares fitted factors for fold-in.
-func newBPR(cfg BPRConfig, items, bias, prior []float32, seed uint64) *bpr {
-	m := &bpr{cfg: cfg, items: items, bias: bias, prior: prior}
+func newBPR(cfg BPRConfig, items, bias []float32, k known, seed uint64) *bpr {
+	m := &bpr{cfg: cfg, items: items, bias: bias, known: k}
 	r := rng.New(seed, bprStream, 2)
 	for _, i := range r.Perm(len(bias))[:min(bprPanel, len(bias))] {
 		m.panel = append(m.panel, int32(i))
@@ -163,13 +163,14 @@ func (m *bpr) Scores(history []market.Visit, now int64, dst []float32) {
 func (m *bpr) scoreBatch(queries []Query, dst []float32) {
 	dim, n := m.cfg.Dim, len(m.bias)
 	x := make([]float32, len(queries)*dim)
+	histories := m.histories(queries)
 	kernel.Parallel(len(queries), func(i int) {
-		m.foldIn(x[i*dim:(i+1)*dim], queries[i].History)
+		m.foldIn(x[i*dim:(i+1)*dim], histories[i])
 	})
 	kernel.Gemm(false, true, len(queries), n, dim, 1, x, dim, m.items, dim, 0, dst, n)
-	for i, q := range queries {
+	for i, h := range histories {
 		row := dst[i*n : (i+1)*n]
-		if len(q.History) == 0 {
+		if len(h) == 0 {
 			copy(row, m.prior)
 			continue
 		}
@@ -181,7 +182,6 @@ func (m *bpr) scoreBatch(queries []Query, dst []float32) {
 //
 //	sum_i w_i mean_j softplus(-(u.(y_i-y_j) + b_i-b_j)) / sum w + FoldReg/2 |u|^2
 func (m *bpr) foldIn(u []float32, history []market.Visit) {
-	history = recent(history, foldHistory)
 	if len(history) == 0 {
 		return
 	}

@@ -5,15 +5,15 @@
 //
 // A Ranker scores the whole catalog from a history. It was fitted on the train
 // part of a split only; Train chooses hyper-parameters on the validation
-// targets by small grids that its Config names, and never sees test targets.
-// Rankers are safe for concurrent use. Masking of seen items is the caller's
+// targets by the small grids of tune.go and blend.go, and never sees test
+// targets. Rankers are safe for concurrent use. Masking of seen items is the caller's
 // (Evaluate and BuildSlates do it, unless told to keep them).
 //
 // No ranker knows users by number. What it knows about a user is the history
 // it is given: item-kNN, iALS, BPR-MF and SASRec treat users of the training
 // part, held-out users and users never seen before alike. Factor models fold
-// the history in with the item factors fixed. An empty history (or one without
-// a known relation) gives the order of popularity.
+// the history in with the item factors fixed. Items without training events
+// are skipped in a history; an empty history gives the order of popularity.
 //
 // Everything is determined by the seed, the configuration and the split, and
 // does not depend on the number of threads. Ties between items are broken by a

@@ -36,7 +36,7 @@ type ials struct {
 	cfg   IALSConfig
 	items []float32 // (len(prior), Dim)
 	gram  []float64 // diagonal of items^T items
-	prior []float32 // log popularity, for empty histories
+	known
 }
 
 func fitIALS(log *trainLog, cfg IALSConfig, seed uint64, done func(sweep int) error) (*ials, error) {
@@ -55,13 +55,13 @@ func fitIALS(log *trainLog, cfg IALSConfig, seed uint64, done func(sweep int) er
 		}
 	}
 	rotate(items, cfg.Dim)
-	return newIALS(cfg, items, logPopularity(log.counts())), nil
+	return newIALS(cfg, items, knownItems(log.counts())), nil
 }
 
 // newIALS prepares items, which stand in the eigenbasis of their Gram matrix,
 // for fold-in.
-func newIALS(cfg IALSConfig, items, prior []float32) *ials {
-	m := &ials{cfg: cfg, items: items, gram: make([]float64, cfg.Dim), prior: prior}
+func newIALS(cfg IALSConfig, items []float32, k known) *ials {
+	m := &ials{cfg: cfg, items: items, gram: make([]float64, cfg.Dim), known: k}
 	for i, v := range items {
 		m.gram[i%cfg.Dim] += float64(v) * float64(v)
 	}
@@ -223,19 +223,28 @@ const foldHistory = 50
 func (m *ials) scoreBatch(queries []Query, dst []float32) {
 	dim, n := m.cfg.Dim, len(m.prior)
 	x := make([]float32, len(queries)*dim)
+	histories := m.histories(queries)
 	kernel.Parallel(len(queries), func(i int) {
-		m.foldIn(x[i*dim:(i+1)*dim], queries[i].History)
+		m.foldIn(x[i*dim:(i+1)*dim], histories[i])
 	})
 	kernel.Gemm(false, true, len(queries), n, dim, 1, x, dim, m.items, dim, 0, dst, n)
-	for i, q := range queries {
-		if len(q.History) == 0 {
+	for i, h := range histories {
+		if len(h) == 0 {
 			copy(dst[i*n:(i+1)*n], m.prior)
 		}
 	}
 }
 
+// histories are the visits that a factor model folds in.
+func (k known) histories(queries []Query) [][]market.Visit {
+	list := make([][]market.Visit, len(queries))
+	for i, q := range queries {
+		list[i] = k.read(q.History, foldHistory)
+	}
+	return list
+}
+
 func (m *ials) foldIn(x []float32, history []market.Visit) {
-	history = recent(history, foldHistory)
 	rows, weights := make([]int32, len(history)), make([]float64, len(history))
 	w := 1.0
 	for i := len(history) - 1; i >= 0; i-- {

@@ -105,7 +105,7 @@ type itemKNN struct {
 	pairs  *coCounts
 	counts []float32
 
-	prior     []float32 // log popularity
+	known
 	target    []float32 // pop^-PopPower of each item
 	query     []float32 // pop^-QueryPower of each item
 	share     []float64 // Backoff * popularity
@@ -113,7 +113,7 @@ type itemKNN struct {
 }
 
 func newItemKNN(cfg KNNConfig, pairs *coCounts, counts []float32) *itemKNN {
-	k := &itemKNN{cfg: cfg, pairs: pairs, counts: counts, prior: logPopularity(counts)}
+	k := &itemKNN{cfg: cfg, pairs: pairs, counts: counts, known: knownItems(counts)}
 	n := len(counts)
 	k.target, k.query = make([]float32, n), make([]float32, n)
 	k.share, k.backedOff = make([]float64, n), make([]float32, n)
@@ -138,7 +138,7 @@ const knnHistory = 50
 func (k *itemKNN) Scores(history []market.Visit, _ int64, dst []float32) {
 	clear(dst)
 	weight, total := 1.0, 0.0
-	history = recent(history, knnHistory)
+	history = k.read(history, knnHistory)
 	for a := len(history) - 1; a >= 0; a-- {
 		item := history[a].Item
 		w := float32(weight) * k.query[item]

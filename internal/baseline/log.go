@@ -57,8 +57,7 @@ func (l *trainLog) counts() []float32 {
 	return counts
 }
 
-// logPopularity is the log-probability of each item under its count plus one:
-// the answer of every ranker that has nothing else to go by.
+// logPopularity is the log-probability of each item under its count plus one.
 func logPopularity(counts []float32) []float32 {
 	total := float64(len(counts))
 	for _, c := range counts {
@@ -71,7 +70,36 @@ func logPopularity(counts []float32) []float32 {
 	return prior
 }
 
-// recent is the last n visits of a history.
-func recent(history []market.Visit, n int) []market.Visit {
+// known is what every ranker knows of the catalog at large.
+type known struct {
+	prior   []float32 // log popularity: the answer when there is nothing else to go by
+	trained []bool    // items with training events
+}
+
+func knownItems(counts []float32) known {
+	k := known{prior: logPopularity(counts), trained: make([]bool, len(counts))}
+	for i, c := range counts {
+		k.trained[i] = c > 0
+	}
+	return k
+}
+
+// read is the last n visits to items that have training events. A model has
+// random numbers for the others: on a time split of Beauty, where a third of
+// the test histories hold such items, leaving them in costs SASRec a sixth of
+// its N@10.
+func (k known) read(history []market.Visit, n int) []market.Visit {
+	for i, v := range history {
+		if !k.trained[v.Item] {
+			kept := append([]market.Visit(nil), history[:i]...)
+			for _, v := range history[i+1:] {
+				if k.trained[v.Item] {
+					kept = append(kept, v)
+				}
+			}
+			history = kept
+			break
+		}
+	}
 	return history[max(0, len(history)-n):]
 }

@@ -29,6 +29,7 @@ func drawLog(t *rapid.T, items int) *trainLog {
 func knnOracle(log *trainLog, cfg KNNConfig, history []market.Visit) []float64 {
 	counts := log.counts()
 	scores := make([]float64, log.items)
+	history = slices.DeleteFunc(slices.Clone(history), func(v market.Visit) bool { return counts[v.Item] == 0 })
 	for a := range history {
 		h := history[len(history)-1-a].Item
 		for _, seq := range log.seqs {
@@ -206,7 +207,7 @@ func TestRotationKeepsProducts(t *testing.T) {
 func TestBPRFoldInIsTheMinimum(t *testing.T) {
 	const dim, items = 4, 12
 	cfg := BPRConfig{Dim: dim, FoldReg: .2, Decay: .7}
-	m := newBPR(cfg, gaussian(items*dim, 7), gaussian(items, 8), make([]float32, items), 1)
+	m := newBPR(cfg, gaussian(items*dim, 7), gaussian(items, 8), knownItems(make([]float32, items)), 1)
 	history := visits(2, 5, 9)
 	weights := decayWeights(3, cfg.Decay)
 	loss := func(u []float32) float64 {
@@ -327,6 +328,27 @@ func TestSASRecTargets(t *testing.T) {
 		}
 		if baskets && len(seen) != 4 { // 2, 3, 4 and none
 			t.Errorf("baskets: targets %v", seen)
+		}
+	}
+}
+
+// An item without training events says nothing, so it must change nothing.
+func TestUntrainedItemsAreNotRead(t *testing.T) {
+	ds := ring(t, 60, 30, 1)
+	split := leaveOneOut(t, ds)
+	split.Train = slices.DeleteFunc(split.Train, func(e market.Event) bool { return e.Item == 7 })
+	s := train(t, ds, split, smallConfig(), Options{})
+	for _, order := range Orders() {
+		for _, pair := range [][2][]market.Visit{
+			{visits(3, 7, 4, 7, 7), visits(3, 4)},
+			{visits(7), nil},
+		} {
+			a, b := make([]float32, 30), make([]float32, 30)
+			s.full[order].Scores(pair[0], 0, a)
+			s.full[order].Scores(pair[1], 0, b)
+			if !slices.Equal(a, b) {
+				t.Errorf("%s: %v is not read as %v", order, pair[0], pair[1])
+			}
 		}
 	}
 }

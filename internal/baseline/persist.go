@@ -58,7 +58,7 @@ func unpackIALS(a *artifact, log *trainLog, c Config, _ uint64) (model, error) {
 	if err := a.shapes(&cfg, []int{log.items * c.IALS.Dim}, nil); err != nil {
 		return nil, err
 	}
-	return newIALS(cfg, a.floats[0], logPopularity(log.counts())), nil
+	return newIALS(cfg, a.floats[0], knownItems(log.counts())), nil
 }
 
 func (m *bpr) pack() *artifact { return packed(m.cfg, [][]float32{m.items, m.bias}) }
@@ -68,7 +68,7 @@ func unpackBPR(a *artifact, log *trainLog, c Config, seed uint64) (model, error)
 	if err := a.shapes(&cfg, []int{log.items * c.BPR.Dim, log.items}, nil); err != nil {
 		return nil, err
 	}
-	return newBPR(cfg, a.floats[0], a.floats[1], logPopularity(log.counts()), seed), nil
+	return newBPR(cfg, a.floats[0], a.floats[1], knownItems(log.counts()), seed), nil
 }
 
 // sasrecMeta is what a fitted SASRec tells besides its parameters.
@@ -98,6 +98,6 @@ func unpackSASRec(a *artifact, log *trainLog, c Config, _ uint64) (model, error)
 		copy(p.Value, a.floats[i])
 	}
 	m.best = meta.Best
-	m.prior = logPopularity(log.counts())
+	m.known = knownItems(log.counts())
 	return m.frozen(), nil
 }

@@ -34,8 +34,8 @@ type SASRecConfig struct {
 // sasrec is the model: pre-norm blocks over item and position embeddings, item
 // embeddings tied to the output.
 type sasrec struct {
-	cfg    SASRecConfig
-	prior  []float32 // log popularity, for empty histories
+	cfg SASRecConfig
+	known
 	item   *nn.Param // (items, Dim)
 	pos    *nn.Param // (MaxLen, Dim), counted from the oldest visit that is read
 	blocks []sasrecBlock
@@ -122,7 +122,7 @@ var sasrecStream = rng.Key("baseline/sasrec")
 // frozen is the model for scoring: it shares the values and records nothing.
 func (m *sasrec) frozen() *sasrec {
 	f := newSASRec(m.cfg, 0)
-	f.prior, f.best = m.prior, m.best
+	f.known, f.best = m.known, m.best
 	to := f.params()
 	for i, p := range m.params() {
 		*to[i] = *p
@@ -183,11 +183,12 @@ func (m *sasrec) scoreBatch(queries []Query, dst []float32) {
 	var b tokens
 	var last, rows []int32 // last token of a sequence; its query
 	for i, q := range queries {
-		if len(q.History) == 0 {
+		history := m.read(q.History, m.cfg.MaxLen)
+		if len(history) == 0 {
 			copy(dst[i*n:(i+1)*n], m.prior)
 			continue
 		}
-		b.add(recent(q.History, m.cfg.MaxLen))
+		b.add(history)
 		last = append(last, int32(len(b.ids)-1))
 		rows = append(rows, int32(i))
 	}

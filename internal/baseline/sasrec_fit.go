@@ -27,7 +27,7 @@ type sasrecFit struct {
 func newSASRecFit(log *trainLog, cfg SASRecConfig, seed uint64) *sasrecFit {
 	m := newSASRec(cfg, log.items)
 	m.initialise(seed)
-	m.prior = logPopularity(log.counts())
+	m.known = knownItems(log.counts())
 	f := &sasrecFit{model: m, log: log, seed: seed, tape: nn.NewTape()}
 	f.opt = nn.NewAdamW(m.params(), nn.AdamWOptions{Beta1: .9, Beta2: .98, Eps: 1e-8})
 	targets := make([]float64, log.items)

@@ -17,6 +17,7 @@ import (
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/kernel"
 	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/pipeline"
 	"github.com/gr2/gr2/internal/rerank"
 )
 
@@ -34,7 +35,7 @@ func newRerank(e *env) *cobra.Command {
 		Long:    "Re-rank slates, one JSON object a line. docs/serving.md describes both forms.",
 		Example: "  gr2 rerank --run runs/beauty < slates.jsonl > rankings.jsonl",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := rerank.Open(run, rerank.OpenOptions{Stage: stage, Mode: rerank.Mode(mode)})
+			r, err := openPolicy(run, stage, mode)
 			if err != nil {
 				return err
 			}
@@ -62,6 +63,14 @@ func newRerank(e *env) *cobra.Command {
 	flags.StringVar(&mode, "mode", "", "generate or first (default the run's)")
 	must(cmd.MarkFlagRequired("run"))
 	return cmd
+}
+
+// openPolicy opens a run's policy, whose files must be as the run left them.
+func openPolicy(run, stage, mode string) (*rerank.Reranker, error) {
+	if err := pipeline.Verify(run, stage); err != nil {
+		return nil, err
+	}
+	return rerank.Open(run, rerank.OpenOptions{Stage: stage, Mode: rerank.Mode(mode)})
 }
 
 // rerankLines ranks batch by batch and keeps the order of the lines. A line

@@ -44,10 +44,14 @@ func Main(args []string, in io.Reader, out, errw io.Writer) int {
 		os.Exit(1)
 	}()
 
-	e := &env{in: in, out: out, err: errw}
+	stdout := &checkedWriter{w: out}
+	e := &env{in: in, out: stdout, err: errw}
 	root := newRoot(e)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = stdout.err
+	}
 	if err == nil {
 		return 0
 	}
@@ -57,6 +61,21 @@ func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	}
 	fmt.Fprintf(errw, "gr2: %s\n", oneLine(err))
 	return fault.Exit(err)
+}
+
+// checkedWriter remembers the first error, so that results which did not reach
+// a full disk never end with exit code 0.
+type checkedWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (c *checkedWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if err != nil && c.err == nil {
+		c.err = fmt.Errorf("write results: %w", err)
+	}
+	return n, err
 }
 
 func oneLine(err error) string {

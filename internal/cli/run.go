@@ -125,9 +125,7 @@ order, the controls, the policy, and the Bayes-optimal order, which nothing can 
 			if err != nil {
 				return err
 			}
-			if err := demoMarket(job); err != nil {
-				return err
-			}
+			job.Make = func() error { return demoMarket(job) }
 			return e.finish(cmd, job)
 		},
 	}
@@ -137,9 +135,6 @@ order, the controls, the policy, and the Bayes-optimal order, which nothing can 
 
 // demoMarket generates the demo's data set unless it stands.
 func demoMarket(job *pipeline.Job) error {
-	if err := pipeline.Claim(job); err != nil {
-		return err
-	}
 	if _, err := os.Stat(filepath.Join(job.DataDir, pipeline.GainsFile)); err == nil {
 		return nil
 	}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gr2/gr2/internal/rerank"
 	"github.com/gr2/gr2/internal/serve"
 )
 
@@ -19,7 +18,7 @@ func newServe(e *env) *cobra.Command {
 interrupt drains and stops. docs/serving.md describes requests, replies and errors.`,
 		Example: "  gr2 serve --run runs/beauty --addr 127.0.0.1:8080",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := rerank.Open(run, rerank.OpenOptions{Stage: stage, Mode: rerank.Mode(mode)})
+			r, err := openPolicy(run, stage, mode)
 			if err != nil {
 				return err
 			}

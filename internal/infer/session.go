@@ -16,7 +16,7 @@ type Session struct {
 	// nobody has asked for what follows them.
 	pending []int32
 	// logits (VocabSize) follow the last token read; empty before the first
-	// token and after Truncate.
+	// token and after Truncate and Judge.
 	logits []float32
 	choice choice
 }
@@ -46,14 +46,15 @@ func (s *Session) Feed(tokens []int32) ([]float32, error) {
 func (s *Session) Logits() ([]float32, error) {
 	s.read()
 	if len(s.logits) == 0 {
-		return nil, errors.New("infer: no logits: feed a token first (Truncate drops them too)")
+		return nil, errors.New("infer: no logits: feed a token first (Truncate and Judge drop them too)")
 	}
 	return s.logits, nil
 }
 
 // Judge appends tokens and returns the logits of the choices behind some of
 // them: at holds indices into tokens, ascending, and row i of the result belongs
-// to at[i]. It costs one pass over the tokens, like Feed.
+// to at[i]. It costs one pass over the tokens, like Feed, but leaves no logits
+// behind the last of them. On an error the session is what it was.
 func (s *Session) Judge(tokens []int32, at []int, choices []int32) ([][]float32, error) {
 	for i, a := range at {
 		if a < 0 || a >= len(tokens) || (i > 0 && a <= at[i-1]) {

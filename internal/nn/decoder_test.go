@@ -115,19 +115,29 @@ func TestThreadsChangeNothing(t *testing.T) {
 	}
 }
 
-// TestSteadyStepAllocatesNothing is the promise of the arena.
+// TestSteadyStepAllocatesNothing is the promise of the arena, for losses over
+// the whole vocabulary and over a slate's numbers, and for two on one tape.
 func TestSteadyStepAllocatesNothing(t *testing.T) {
 	m := mustModel(t, bigEnough())
 	d, tape := NewDecoder(m), NewTape()
 	adam := NewAdamW(d.Params(), AdamWOptions{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8})
-	b := packed(m.Config.VocabSize, []int{200, 70, 30}, 0.7)
+	b, c := packed(m.Config.VocabSize, []int{200, 70, 30}, 0.7), packed(m.Config.VocabSize, []int{40, 12}, 0.7)
+	c.Allowed = make([][]int32, len(c.Tokens))
+	for i, target := range c.Targets {
+		if target >= 0 {
+			for n := range int32(50) {
+				c.Allowed[i] = append(c.Allowed[i], (target+n)%int32(m.Config.VocabSize))
+			}
+		}
+	}
 	step := func() {
 		tape.Reset()
-		tape.Backward(d.Loss(tape, b, 100))
+		tape.Backward(tape.Add(d.Loss(tape, b, 100), d.Loss(tape, c, 100)))
 		ClipGradNorm(d.Params(), 1)
 		adam.Step(1e-4)
 		tape.Reset()
 		d.LogProbs(tape, b)
+		d.LogProbs(tape, c)
 	}
 	for range 3 {
 		step()
@@ -295,6 +305,10 @@ func TestCheck(t *testing.T) {
 		"document end":    func(b *Batch) { b.Docs[1] = 7 },
 		"no documents":    func(b *Batch) { b.Docs = nil },
 		"negative target": func(b *Batch) { b.Targets[1] = -2 },
+		"number of lists": func(b *Batch) { b.Allowed = make([][]int32, 6) },
+		"allowed token":   func(b *Batch) { b.Allowed = make([][]int32, 7); b.Allowed[0] = []int32{b.Targets[0], 50} },
+		"negative list":   func(b *Batch) { b.Allowed = make([][]int32, 7); b.Allowed[2] = []int32{-1} },
+		"list":            func(b *Batch) { b.Allowed = make([][]int32, 7); b.Allowed[0] = []int32{(b.Targets[0] + 1) % 50} },
 	} {
 		b := packed(50, []int{3, 4}, 1)
 		spoil(b)

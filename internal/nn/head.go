@@ -114,7 +114,7 @@ func (o *headLoss) forwardTask(i int) {
 // maskLogits sets the logits of all other tokens to -Inf, so that they get
 // probability and gradient 0.
 func maskLogits(row []float32, allowed []int32) {
-	var held [64]float32
+	var held [64]float32 // room for a slate's numbers; more of them allocate
 	keep := held[:0]
 	for _, token := range allowed {
 		keep = append(keep, row[token])

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/gr2/gr2/internal/baseline"
 	"github.com/gr2/gr2/internal/durable"
 	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/prompt"
 )
 
 const measuresFile = "measures.json"
@@ -21,15 +23,30 @@ func (w *world) baselineStage(ctx context.Context, dir string) error {
 	}
 	if split.Protocol == market.ProtocolLogged {
 		set := &orderSet{train: logged(split.TrainSlates), valid: logged(split.ValidSlates), test: logged(split.TestSlates)}
+		if n := tooLong(split.TrainSlates) + tooLong(split.ValidSlates) + tooLong(split.TestSlates); n > 0 {
+			w.say("%d impressions of more than %d candidates are left out: a prompt cannot show them", n, prompt.SlateMax)
+		}
 		w.say("logged order: %d training, %d validation, %d test slates with a positive", len(set.train.Slates), len(set.valid.Slates), len(set.test.Slates))
 		return w.saveOrder(dir, "logged", set)
 	}
 	return w.buildOrders(ctx, dir, split)
 }
 
+// tooLong counts the impressions that a prompt cannot show.
+func tooLong(slates []market.Slate) int {
+	n := 0
+	for i := range slates {
+		if len(slates[i].Candidates) > prompt.SlateMax {
+			n++
+		}
+	}
+	return n
+}
+
 // logged keeps the impressions that a ranking can get right or wrong.
 func logged(slates []market.Slate) part {
-	p := part{Slates: withPositive(slates), Events: len(slates)}
+	p := part{Slates: withPositive(slates), Events: len(slates) - tooLong(slates)}
+	p.Slates = slices.DeleteFunc(p.Slates, func(s market.Slate) bool { return len(s.Candidates) > prompt.SlateMax })
 	for i := range p.Slates {
 		n := 0
 		for _, g := range p.Slates[i].Grades {

@@ -27,7 +27,7 @@ func (w *world) evalStage(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := w.seal(); err != nil {
+	if err := seal(w.job); err != nil {
 		return err
 	}
 	policy, err := rerank.Open(w.job.Root, rerank.OpenOptions{})
@@ -61,7 +61,9 @@ func (w *world) evalStage(ctx context.Context, dir string) error {
 
 // checkLeaks refuses to evaluate where the future shows.
 func (w *world) checkLeaks(split *market.Split, set *orderSet) error {
-	rule := eval.TimeRule{Cut: split.CutValid, Ties: split.Protocol == market.ProtocolLeaveOneOut}
+	// Leave-one-out orders equal times by a frozen shuffle; logs may have no
+	// time of a visit but that of the impression.
+	rule := eval.TimeRule{Cut: split.CutValid, Ties: split.Protocol != market.ProtocolTime}
 	if split.Protocol == market.ProtocolLeaveOneOut {
 		rule.Cut = 0
 	}

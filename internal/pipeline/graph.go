@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gr2/gr2/internal/durable"
@@ -65,6 +67,9 @@ type graph struct {
 func (g *graph) run(ctx context.Context, last string) error {
 	if last != "" && !slices.ContainsFunc(g.stages, func(s stage) bool { return s.name == last }) {
 		return fault.Usagef("this run has no stage %q; it has %v", last, g.names())
+	}
+	if err := durable.Sweep(g.root); err != nil {
+		return err
 	}
 	g.marks = map[string]string{}
 	for i, s := range g.stages {
@@ -145,19 +150,30 @@ func (g *graph) fingerprint(s stage) (string, error) {
 }
 
 // finished reports whether the stage's manifest carries this fingerprint and
-// its files have the sizes that it says.
+// its files are those that it lists.
 func finished(dir, mark string) bool {
 	m, err := readManifest(dir)
-	if err != nil || m.Schema != manifestSchema || m.Fingerprint != mark {
-		return false
-	}
-	for name, f := range m.Files {
-		info, err := os.Stat(filepath.Join(dir, name))
-		if err != nil || info.Size() != f.Bytes {
-			return false
+	return err == nil && m.Schema == manifestSchema && m.Fingerprint == mark && m.check(dir, "") == nil
+}
+
+// check compares the files whose names begin with prefix with their hashes.
+func (m *Manifest) check(dir, prefix string) error {
+	for _, name := range slices.Sorted(maps.Keys(m.Files)) {
+		if !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		have, err := hashFile(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return fault.Corruptf("%s is missing; gr2 run makes it again", path)
+		case err != nil:
+			return err
+		case have != m.Files[name]:
+			return fault.Corruptf("%s was changed or damaged: it does not match %s; gr2 run makes it again", path, filepath.Join(dir, manifestName))
 		}
 	}
-	return true
+	return nil
 }
 
 func readManifest(dir string) (Manifest, error) {
@@ -170,24 +186,32 @@ func readManifest(dir string) (Manifest, error) {
 }
 
 // prepare makes the stage's folder ready: work begun under the same
-// fingerprint is kept for resuming, anything else is removed.
+// fingerprint and not finished is kept for resuming. Anything else is removed:
+// the state of a stage that was finished may be as damaged as what it left.
 func prepare(dir, mark string) error {
 	var started struct {
 		Fingerprint string `json:"fingerprint"`
 	}
-	b, err := os.ReadFile(filepath.Join(dir, startedName))
+	path := filepath.Join(dir, startedName)
+	b, err := os.ReadFile(path)
 	if err == nil && json.Unmarshal(b, &started) == nil && started.Fingerprint == mark {
-		// Without its manifest a damaged or half-made stage cannot pass for done.
-		if err := os.Remove(filepath.Join(dir, manifestName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		_, err := os.Stat(filepath.Join(dir, manifestName))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
-		return durable.Sweep(dir)
+	}
+	// First the mark, so that a folder that is half removed is not resumed.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
 	started.Fingerprint = mark
-	return durable.WriteJSON(filepath.Join(dir, startedName), started)
+	return durable.WriteJSON(path, started)
 }
 
 // finish hashes the stage's files and writes its manifest, last.

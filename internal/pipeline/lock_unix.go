@@ -13,7 +13,7 @@ import (
 // lock keeps a second process out of the run folder. The lock ends with the
 // process, however it ends.
 func lock(root string) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(root, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(filepath.Join(root, lockFile), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}

@@ -29,12 +29,24 @@ func publish(root, command string) error {
 	if err := durable.WriteBytes(filepath.Join(root, ReportFile), results); err != nil {
 		return err
 	}
-	return WritePage(root, command)
+	return writePage(root, command)
 }
 
 // WritePage renders report.html of a finished run from its artifacts. command
 // is what makes the run again.
 func WritePage(root, command string) error {
+	if _, err := ReadReport(root); err != nil {
+		return err // before there is a lock in a folder that is no run
+	}
+	unlock, err := lock(root)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return writePage(root, command)
+}
+
+func writePage(root, command string) error {
 	data, err := pageData(root)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -38,8 +39,10 @@ func (w *world) sftStage(ctx context.Context, dir string) error {
 	o := &w.job.Options.SFT
 	seed := rng.Hash(w.job.Options.Seed, rng.Key("sft"))
 	source, err := sft.New(builder, cases, sft.Options{
-		Shuffle: o.Shuffle, FirstShare: o.FirstShare, TeacherEpochs: o.TeacherEpochs, TeacherShare: o.TeacherShare, TeacherTemperature: o.TeacherTemperature, SubShare: o.SubShare, LambdaJudge: float32(o.LambdaJudge),
-		LambdaReason: float32(o.LambdaReason), LambdaOutput: float32(o.LambdaOutput), Seed: seed,
+		Shuffle: o.Shuffle, FirstShare: o.FirstShare, SubShare: o.SubShare,
+		TeacherEpochs: o.TeacherEpochs, TeacherShare: o.TeacherShare, TeacherTemperature: o.TeacherTemperature,
+		LambdaReason: float32(o.LambdaReason), LambdaOutput: float32(o.LambdaOutput), LambdaJudge: float32(o.LambdaJudge),
+		Seed: seed,
 	})
 	if err != nil {
 		return err
@@ -61,7 +64,7 @@ func (w *world) sftStage(ctx context.Context, dir string) error {
 	if err := w.saveModel(dir, model); err != nil {
 		return err
 	}
-	return w.seal()
+	return seal(w.job)
 }
 
 // trainSlate is a slate to learn from. counted says that its user's own events
@@ -103,14 +106,8 @@ func (w *world) sftSlates() (training []trainSlate, held []market.Slate, err err
 		}
 	}
 	// By hash, so that the bound takes a fair sample of every order.
-	slices.SortFunc(held, func(a, b market.Slate) int {
-		if ha, hb := w.slateHash(&a), w.slateHash(&b); ha != hb {
-			if ha < hb {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(a.ID, b.ID)
+	slices.SortStableFunc(held, func(a, b market.Slate) int {
+		return cmp.Or(cmp.Compare(w.slateHash(&a), w.slateHash(&b)), strings.Compare(a.ID, b.ID))
 	})
 	return training, held[:min(len(held), o.ValidSlates)], nil
 }
@@ -127,8 +124,7 @@ func (w *world) heldOut(s *market.Slate) bool {
 	if s.User >= 0 {
 		key = w.data.Users[s.User]
 	}
-	h := rng.Hash(w.job.Options.Seed, rng.Key("held-out-users"), rng.Key(key))
-	return float64(h>>11)/(1<<53) < w.job.Options.SFT.ValidShare
+	return fraction(rng.Hash(w.job.Options.Seed, rng.Key("held-out-users"), rng.Key(key))) < w.job.Options.SFT.ValidShare
 }
 
 // sftCases adds the evidence codes, and the teacher where it is asked for.
@@ -221,9 +217,9 @@ func (w *world) policy(model *lm.Model) (*rerank.Reranker, error) {
 }
 
 // seal writes the run's card, with which it serves.
-func (w *world) seal() error {
-	return rerank.Seal(w.job.Root, rerank.Card{
-		Stage: StageSFT, Mode: rerank.Mode(w.job.Options.Eval.Decode), Prompt: w.job.Options.promptOptions(),
+func seal(job *Job) error {
+	return rerank.Seal(job.Root, rerank.Card{
+		Stage: StageSFT, Mode: rerank.Mode(job.Options.Eval.Decode), Prompt: job.Options.promptOptions(),
 	})
 }
 

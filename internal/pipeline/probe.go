@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -90,13 +91,7 @@ func (e *evaluation) probeSample() []int {
 		index[i], keys[i] = i, rng.Hash(e.job.Options.Seed, rng.Key("probe"), rng.Key(e.set.test.Slates[i].ID))
 	}
 	slices.SortFunc(index, func(a, b int) int {
-		if keys[a] != keys[b] {
-			if keys[a] < keys[b] {
-				return -1
-			}
-			return 1
-		}
-		return a - b
+		return cmp.Or(cmp.Compare(keys[a], keys[b]), a-b)
 	})
 	index = index[:min(len(index), e.job.Options.Eval.ProbeSlates)]
 	slices.Sort(index)

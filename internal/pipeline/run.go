@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/gr2/gr2/internal/durable"
 	"github.com/gr2/gr2/internal/eval"
@@ -20,6 +21,7 @@ const (
 	// ReportFile and PageFile are the results.
 	ReportFile = "report.json"
 	PageFile   = "report.html"
+	lockFile   = ".lock"
 	// GainsFile stands in a synthetic dataset folder and holds the expected
 	// gain of every candidate: the Bayes-optimal order.
 	GainsFile = "gains.jsonl"
@@ -29,6 +31,9 @@ const (
 type Job struct {
 	Root    string // run folder
 	DataDir string // dataset folder
+	// Make generates the dataset folder where it is not there yet; nil when it
+	// has to be.
+	Make    func() error
 	Options Options
 	Config  []byte // Options as YAML, stored in the run folder
 	Command string // what makes the run again, for the report
@@ -42,7 +47,12 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 	if err := job.Options.Validate(); err != nil {
 		return nil, err
 	}
-	if err := Claim(job); err != nil {
+	if job.Make == nil {
+		if _, err := dataMark(job.DataDir); err != nil {
+			return nil, err // before there is a run folder
+		}
+	}
+	if err := claim(job.Root); err != nil {
 		return nil, err
 	}
 	unlock, err := lock(job.Root)
@@ -50,6 +60,9 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 		return nil, err
 	}
 	defer unlock()
+	if err := job.begin(); err != nil {
+		return nil, err
+	}
 	g, err := assemble(job)
 	if err != nil {
 		return nil, err
@@ -60,27 +73,46 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 	if job.Until != "" && job.Until != StageEval {
 		return nil, nil
 	}
+	if err := seal(job); err != nil {
+		return nil, err
+	}
 	if err := publish(job.Root, job.Command); err != nil {
 		return nil, err
 	}
 	return ReadReport(job.Root)
 }
 
-// Claim makes the run folder, or checks that it is one, and stores the
-// configuration in it. Stages remove what they find in the way, so a folder
-// with other things in it is refused.
-func Claim(job *Job) error {
-	path := filepath.Join(job.Root, ConfigFile)
-	entries, err := os.ReadDir(job.Root)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+// begin stores the configuration and sees to the data set.
+func (job *Job) begin() error {
+	if err := durable.WriteBytes(filepath.Join(job.Root, ConfigFile), job.Config); err != nil {
+		return err
+	}
+	if job.Make != nil {
+		return job.Make()
+	}
+	return nil
+}
+
+// claim makes the run folder. It refuses a folder with other things in it, for
+// stages remove what they find in the way. What holds only the lock and a half
+// written configuration is a run that was killed in its first moments.
+func claim(root string) error {
+	entries, err := os.ReadDir(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.MkdirAll(root, 0o777)
+	}
+	if err != nil {
 		return fault.Usagef("run folder: %w", err)
 	}
-	if len(entries) > 0 {
-		if _, err := os.Stat(path); err != nil {
-			return fault.Usagef("run folder %s is not empty and holds no run (no %s): choose another --out", job.Root, ConfigFile)
+	if _, err := os.Stat(filepath.Join(root, ConfigFile)); err == nil {
+		return nil
+	}
+	for _, e := range entries {
+		if e.Name() != lockFile && !strings.HasPrefix(e.Name(), ConfigFile) {
+			return fault.Usagef("run folder %s is not empty and holds no run (no %s): choose another --out", root, ConfigFile)
 		}
 	}
-	return durable.WriteBytes(path, job.Config)
+	return nil
 }
 
 // ReadReport reads the results of a finished run.

@@ -127,9 +127,11 @@ func (w *world) sequenceUser(user int32) bool {
 	if user < 0 {
 		return false
 	}
-	h := rng.Hash(w.job.Options.Seed, rng.Key("midtrain-users"), rng.Key(w.data.Users[user]))
-	return float64(h>>11)/(1<<53) < share
+	return fraction(rng.Hash(w.job.Options.Seed, rng.Key("midtrain-users"), rng.Key(w.data.Users[user]))) < share
 }
+
+// fraction maps a hash evenly to 0 <= x < 1.
+func fraction(hash uint64) float64 { return float64(hash>>11) / (1 << 53) }
 
 // evidence is what the evidence stage counted, and its buckets.
 func (w *world) evidence() (*evidence.Stats, *evidence.Buckets, error) {
@@ -141,8 +143,11 @@ func (w *world) evidence() (*evidence.Stats, *evidence.Buckets, error) {
 		return nil, nil, err
 	}
 	stats, buckets, err := readEvidence(ds.Catalog, w.path(StageEvidence))
+	if err != nil {
+		return nil, nil, err
+	}
 	w.stats, w.buckets = stats, buckets
-	return stats, buckets, err
+	return stats, buckets, nil
 }
 
 // sids is the index of the sid stage.

@@ -108,7 +108,7 @@ func (b *Builder) weigh(e *Example, from int, slot []int, traceLen int, x SFT) e
 		if slot[i] >= 0 {
 			place = slot[i]
 		}
-		choice = g.Allowed(choice)
+		choice = g.Allowed(choice[:0])
 		learnt := place >= x.LossFrom && (x.LossTo == 0 || place < x.LossTo)
 		if learnt && (len(choice) > 1 || b.opt.SyntaxLoss) {
 			weights[i] = x.LambdaO

@@ -58,7 +58,7 @@ func testCatalog(t testing.TB) *market.Catalog {
 func everything() Options {
 	return Options{
 		Mode: ModeTrace, Headers: true, SID: true, SIDBrackets: true, Title: true, Brand: true, Category: true,
-		SameDay: true, DaysSince: true, Rank: true, Evidence: true, EvidenceNames: []string{"co", "pop"}, EvidenceBuckets: 4,
+		SameDay: true, DaysSince: true, Rank: true, Evidence: true, EvidenceNames: []string{"co", "pop"}, EvidenceBuckets: 4, Judge: true,
 	}
 }
 
@@ -135,7 +135,7 @@ func drawOptions(t *rapid.T) Options {
 		TitleMax: rapid.IntRange(0, 20).Draw(t, "title max"), HistoryMax: rapid.IntRange(-1, 4).Draw(t, "history max"),
 		EvidenceNames: []string{"co", "pop"}, EvidenceBuckets: 4,
 	}
-	for _, s := range []*bool{&o.Headers, &o.SID, &o.Title, &o.Brand, &o.Category, &o.SameDay, &o.DaysSince, &o.Rank, &o.Evidence} {
+	for _, s := range []*bool{&o.Headers, &o.SID, &o.Title, &o.Brand, &o.Category, &o.SameDay, &o.DaysSince, &o.Rank, &o.Evidence, &o.Judge} {
 		*s = rapid.Bool().Draw(t, "switch")
 	}
 	o.SIDBrackets = o.SID && rapid.Bool().Draw(t, "brackets")

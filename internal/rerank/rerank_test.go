@@ -20,8 +20,8 @@ import (
 )
 
 func TestEveryAnswerIsAPermutation(t *testing.T) {
-	w := newWorld(t, 1, nil)
-	for _, mode := range []Mode{Generate, First} {
+	w := newWorld(t, 1, judging)
+	for _, mode := range []Mode{Generate, First, Judge} {
 		r := w.reranker(t, mode)
 		moved := 0
 		for i, k := range []int{2, 3, 9, 10, 11, 27, 50} {
@@ -168,8 +168,8 @@ func broken(w *world) *world {
 }
 
 func TestBrokenModel(t *testing.T) {
-	w := broken(newWorld(t, 1, nil))
-	for _, mode := range []Mode{Generate, First} {
+	w := broken(newWorld(t, 1, judging))
+	for _, mode := range []Mode{Generate, First, Judge} {
 		r := w.reranker(t, mode)
 		res, err := r.Rerank(t.Context(), w.slate(7, 5, 1))
 		if err == nil || !strings.Contains(err.Error(), `"s7"`) || !res.Fallback || res.Reason != api.ReasonFailed || !slices.Equal(res.Order, identity(5)) {
@@ -348,7 +348,9 @@ func TestNewRefusesPartsThatDisagree(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	if _, err := New(w.parts, "guess"); fault.KindOf(err) != fault.Usage {
-		t.Errorf("mode guess: %v", err)
+	for _, mode := range []Mode{"guess", Judge} { // this world's prompts have no tokens to judge with
+		if _, err := New(w.parts, mode); fault.KindOf(err) != fault.Usage {
+			t.Errorf("mode %s: %v", mode, err)
+		}
 	}
 }

@@ -1,8 +1,6 @@
 package train
 
 import (
-	"math/rand/v2"
-
 	"github.com/gr2/gr2/internal/nn"
 	"github.com/gr2/gr2/internal/prompt"
 	"github.com/gr2/gr2/internal/rng"
@@ -36,12 +34,10 @@ func (f *feed) at(n int) (prompt.Example, error) {
 	epoch := n / f.source.Len()
 	if epoch != f.epoch {
 		f.epoch = epoch
-		f.order = permutation(rng.New(f.seed, rng.Key("order"), uint64(epoch)), f.source.Len())
+		f.order = rng.New(f.seed, rng.Key("order"), uint64(epoch)).Perm(f.source.Len())
 	}
 	return f.source.Example(epoch, f.order[n%f.source.Len()])
 }
-
-func permutation(r *rand.Rand, n int) []int { return r.Perm(n) }
 
 // batch packs examples until the next would not fit. It returns the sum of
 // the loss weights, or nil at the end of the stage.
@@ -69,7 +65,8 @@ func (f *feed) batch(tokens int) (*nn.Batch, float64, error) {
 }
 
 // appendExample adds the example as one document: position t predicts token
-// t+1 with that token's weight.
+// t+1 with that token's weight, or answers an aside where the document takes
+// no loss. It returns the sum of the weights.
 func appendExample(b *nn.Batch, e *prompt.Example) float64 {
 	b.Docs = append(b.Docs, int32(len(b.Tokens)))
 	if (e.Allowed != nil || e.Asides != nil) && b.Allowed == nil {

@@ -50,7 +50,7 @@ func New(b *prompt.Builder, catalog *market.Catalog, events []market.Event, incl
 		s.mixture.Sequence, s.mixture.Persona = 0, 0
 	}
 	if s.mixture.sum() <= 0 {
-		return nil, fault.Usagef("midtrain: no user has two events and the mixture gives no weight to caption or text; set midtrain.caption above 0")
+		return nil, fault.Usagef("midtrain: the mixture gives no weight to a task that the data feeds (%d users have two events); set midtrain.caption above 0", len(s.sequences))
 	}
 	return s, nil
 }

@@ -94,26 +94,18 @@ func (s *Source) Example(epoch, i int) (prompt.Example, error) {
 // part keeps a random number of the candidates, at least one positive and one
 // negative, in their order and with their legacy ranks.
 func part(c *Case, r *rand.Rand) (*Case, []int) {
-	keep := make([]bool, len(c.Slate.Candidates))
-	seen := map[bool]bool{}
-	perm := r.Perm(len(keep))
-	size := 2 + r.IntN(len(keep)-1)
-	for _, i := range perm {
-		positive := c.Slate.Grades[i] > market.GradeNone
-		if size > 0 && (size > 2 || !seen[positive]) || !seen[positive] {
-			keep[i] = true
-			size--
-		}
-		seen[positive] = seen[positive] || keep[i]
+	order := r.Perm(len(c.Slate.Candidates))
+	kept := order[:2+r.IntN(len(order)-1)]
+	for place, positive := range []bool{true, false} {
+		first := slices.IndexFunc(order, func(i int) bool { return (c.Slate.Grades[i] > market.GradeNone) == positive })
+		order[place], order[first] = order[first], order[place]
 	}
+	slices.Sort(kept)
 	slate := *c.Slate
 	slate.Candidates, slate.Grades = nil, nil
 	out := &Case{Slate: &slate}
 	var ranks []int
-	for i, kept := range keep {
-		if !kept {
-			continue
-		}
+	for _, i := range kept {
 		slate.Candidates = append(slate.Candidates, c.Slate.Candidates[i])
 		slate.Grades = append(slate.Grades, c.Slate.Grades[i])
 		ranks = append(ranks, i+1)
@@ -128,8 +120,8 @@ func part(c *Case, r *rand.Rand) (*Case, []int) {
 }
 
 // draw samples a ranking from the Plackett-Luce model with these logits over
-// the temperature (the Gumbel trick): in expectation the loss on it is the cross-entropy to the
-// teacher's distribution at every place.
+// the temperature (the Gumbel trick): in expectation the loss on it is the
+// cross-entropy to the teacher's distribution at every place.
 func draw(logits []float64, temperature float64, r *rand.Rand) []int {
 	keys := make([]float64, len(logits))
 	ranking := make([]int, len(logits))

@@ -1,0 +1,143 @@
+package nn
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/gr2/gr2/internal/lm"
+	"github.com/gr2/gr2/internal/rng"
+)
+
+// masked gives about two thirds of the targets of a batch a list of allowed
+// tokens: the target and some others, in no order.
+func masked(b *Batch, vocab int) *Batch {
+	r := rng.New(4, rng.Key("masked"))
+	b.Allowed = make([][]int32, len(b.Tokens))
+	for i, target := range b.Targets {
+		if target < 0 || r.IntN(3) == 0 {
+			continue
+		}
+		list := []int32{target}
+		for _, token := range r.Perm(vocab)[:r.IntN(min(vocab, 70))] {
+			if int32(token) != target {
+				list = append(list, int32(token))
+			}
+		}
+		r.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		b.Allowed[i] = list
+	}
+	return b
+}
+
+// naiveLogProbs asks the unmasked model for every token of the vocabulary and
+// renormalises over those allowed, as decoding under a grammar does.
+func naiveLogProbs(d *Decoder, b *Batch, vocab int) []float32 {
+	tape := NewTape()
+	every := make([][]float32, vocab)
+	ask := &Batch{Tokens: b.Tokens, Pos: b.Pos, Docs: b.Docs, Weights: b.Weights, Targets: make([]int32, len(b.Tokens))}
+	for token := range every {
+		for i := range ask.Targets {
+			ask.Targets[i] = int32(token)
+		}
+		tape.Reset()
+		every[token] = slices.Clone(d.LogProbs(tape, ask))
+	}
+	out := make([]float32, len(b.Tokens))
+	for i, target := range b.Targets {
+		if target < 0 {
+			continue
+		}
+		sum := 0.0
+		for token := range every {
+			if len(b.Allowed[i]) == 0 || slices.Contains(b.Allowed[i], int32(token)) {
+				sum += math.Exp(float64(every[token][i]))
+			}
+		}
+		out[i] = every[target][i] - float32(math.Log(sum))
+	}
+	return out
+}
+
+// TestAllowedIsTheDecodedDistribution: with allowed tokens, log-probabilities
+// and loss are those of the distribution that a grammar leaves.
+func TestAllowedIsTheDecodedDistribution(t *testing.T) {
+	cfg := smallConfig(lm.Qwen3)
+	m := mustModel(t, cfg)
+	sharpen(m)
+	d, tape := NewDecoder(m), NewTape()
+	b := masked(packed(cfg.VocabSize, []int{9, 30, 14}, 0.6), cfg.VocabSize)
+	if err := d.Check(b); err != nil {
+		t.Fatal(err)
+	}
+	want := naiveLogProbs(d, b, cfg.VocabSize)
+	near(t, "log-probs", d.LogProbs(tape, b), want, 1e-4)
+	const norm = 17
+	sum := 0.0
+	for i, w := range b.Weights {
+		sum -= float64(w) * float64(want[i])
+	}
+	for name, l := range map[string]limits{"kept": defaultLimits, "in chunks": {chunk: 4 * cfg.VocabSize, kept: 0}} {
+		tape.Reset()
+		tape.limits = l
+		near(t, name+": loss", d.Loss(tape, b, norm).Value, []float32{float32(sum / norm)}, 1e-4)
+	}
+	tape.Reset()
+	unmasked := *b
+	unmasked.Allowed = nil
+	if free := d.Loss(tape, &unmasked, norm).Value[0]; !(free > float32(sum/norm)+0.1) {
+		t.Errorf("loss %g without the grammar and %g with it: this test sees nothing", free, sum/norm)
+	}
+}
+
+// sharpen makes random weights opinionated.
+func sharpen(m *lm.Model) {
+	for _, x := range m.Tensors() {
+		if len(x.Shape) == 2 {
+			for i := range x.Data {
+				x.Data[i] *= 10
+			}
+		}
+	}
+}
+
+// TestSingleAllowedTokenTeachesNothing: a forced token has probability 1.
+func TestSingleAllowedTokenTeachesNothing(t *testing.T) {
+	x, w := NewParam("x", 2, 3), NewParam("w", 5, 3)
+	for i := range x.Value {
+		x.Value[i] = float32(i) - 2
+	}
+	for i := range w.Value {
+		w.Value[i] = float32(i%4) - 1.5
+	}
+	tape := NewTape()
+	loss := tape.LinearCrossEntropy(tape.Leaf(x), w, []int32{3, 0}, [][]int32{{3}, {0}}, []float32{1, 2}, 1)
+	tape.Backward(loss)
+	if loss.Value[0] != 0 || !slices.Equal(x.Grad, make([]float32, 6)) || !slices.Equal(w.Grad, make([]float32, 15)) {
+		t.Errorf("loss %g, gradients %v and %v, want 0", loss.Value[0], x.Grad, w.Grad)
+	}
+}
+
+// TestTwoLossesOnOneTape: lists taken for the first loss survive the second,
+// and the gradient of the sum is the sum of gradients.
+func TestTwoLossesOnOneTape(t *testing.T) {
+	cfg := smallConfig(lm.Llama)
+	a := masked(packed(cfg.VocabSize, []int{5, 6}, 0.9), cfg.VocabSize)
+	b := masked(packed(cfg.VocabSize, []int{60, 70, 7}, 0.9), cfg.VocabSize)
+	m := mustModel(t, cfg)
+	loss, want := gradients(m, 10, a, b)
+
+	d, tape := NewDecoder(mustModel(t, cfg)), NewTape()
+	for range 2 { // the second pass finds room for both
+		for _, p := range d.Params() {
+			clear(p.Grad)
+		}
+		tape.Reset()
+		sum := tape.Add(d.Loss(tape, a, 10), d.Loss(tape, b, 10))
+		tape.Backward(sum)
+		near(t, "loss", sum.Value, []float32{float32(loss)}, 1e-6)
+		for i, p := range d.Params() {
+			near(t, p.Name, p.Grad, want[i], 1e-5)
+		}
+	}
+}
