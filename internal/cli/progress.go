@@ -23,6 +23,7 @@ type watcher struct {
 	terminal bool
 	began    time.Time // of the stretch of work under way
 	from     float64   // Done when it began
+	done     float64   // Done of the last message; less than before means other work
 	last     time.Time // of the last line
 	open     bool      // the cursor stands behind an updating line
 }
@@ -55,9 +56,10 @@ func (w *watcher) show(p pipeline.Progress) {
 
 func (w *watcher) working(p pipeline.Progress) {
 	now := time.Now()
-	if w.began.IsZero() || p.Done < w.from {
+	if w.began.IsZero() || p.Done < w.done {
 		w.began, w.from = now, p.Done
 	}
+	w.done = p.Done
 	pause := plainEvery
 	if w.terminal {
 		pause = 100 * time.Millisecond

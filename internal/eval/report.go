@@ -5,10 +5,11 @@ import "github.com/gr2/gr2/internal/metric"
 // Schema is the version of Report's JSON.
 const Schema = 1
 
-// Names of the policies that eval itself adds, and of the slices.
+// Names of policies that are no re-ranker, and of the slices.
 const (
 	Incoming    = "incoming"
 	Oracle      = "oracle"
+	Bayes       = "bayes" // the optimum of a synthetic market, given by the caller
 	Conditional = "conditional"
 	EndToEnd    = "end_to_end"
 )

@@ -109,22 +109,3 @@ func ClipGradNorm(params []*Param, limit float64) (norm float64) {
 	}
 	return norm
 }
-
-// Schedule is a linear warm-up followed by a cosine to a floor.
-type Schedule struct {
-	Warmup int     // steps over which the rate rises
-	Total  int     // steps after which the floor is reached
-	Floor  float64 // share of the peak rate that remains
-}
-
-// At is the learning rate of step (0, 1, ...) as a share of the peak rate.
-func (s Schedule) At(step int) float64 {
-	if step < s.Warmup {
-		return float64(step+1) / float64(s.Warmup)
-	}
-	along := 1.0
-	if step < s.Total {
-		along = float64(step-s.Warmup) / float64(s.Total-s.Warmup)
-	}
-	return s.Floor + (1-s.Floor)*(1+math.Cos(math.Pi*along))/2
-}

@@ -104,15 +104,3 @@ func TestClipGradNorm(t *testing.T) {
 		t.Error("ZeroGrad left a gradient")
 	}
 }
-
-func TestSchedule(t *testing.T) {
-	s := Schedule{Warmup: 4, Total: 12, Floor: 0.1}
-	for step, want := range map[int]float64{0: 0.25, 3: 1, 4: 1, 8: 0.55, 12: 0.1, 1000: 0.1} {
-		if have := s.At(step); math.Abs(have-want) > 1e-12 {
-			t.Errorf("step %d: %g, want %g", step, have, want)
-		}
-	}
-	if have := (Schedule{Total: 2}).At(0); have != 1 {
-		t.Errorf("without warm-up: %g at step 0, want 1", have)
-	}
-}

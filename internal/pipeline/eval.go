@@ -153,7 +153,7 @@ func (e *evaluation) optimal() (*eval.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := eval.Policy{Name: "bayes"}
+	p := eval.Policy{Name: eval.Bayes}
 	for i := range e.set.test.Slates {
 		order, err := gains.Order(&e.set.test.Slates[i], e.data.Catalog)
 		if err != nil {

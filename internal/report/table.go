@@ -120,7 +120,7 @@ func policyMeaning(policy string) string {
 		return "linear model on the same evidence"
 	case strings.HasPrefix(policy, "control/"):
 		return "control"
-	case policy == "bayes":
+	case policy == eval.Bayes:
 		return "best order under the synthetic market's own model"
 	}
 	return ""

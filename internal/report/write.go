@@ -110,13 +110,13 @@ func newPage(d Data) (*page, error) {
 	return p, nil
 }
 
-// headline says for each order what the last policy before the oracle does to
-// R@1: stages are reported in the order they were trained.
+// headline says for each order what the last trained policy does to R@1:
+// stages are reported in the order they were trained.
 func headline(rows []eval.Row) []string {
 	var orders []string
 	last := map[string]eval.Row{}
 	for _, r := range rows {
-		if r.Slice != eval.Conditional || r.Policy == eval.Oracle || r.Split != "test" {
+		if r.Slice != eval.Conditional || r.Policy == eval.Oracle || r.Policy == eval.Bayes || r.Split != "test" {
 			continue
 		}
 		if _, ok := r.Lift["R@1"]; !ok {

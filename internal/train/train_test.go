@@ -120,7 +120,7 @@ func TestResumedRunEqualsUnbroken(t *testing.T) {
 	}
 	for _, fail := range []bool{false, true} {
 		dir := t.TempDir()
-		broken := model(t)
+		var broken *lm.Model
 		for _, after := range []int{1, 17, 40, 23} {
 			broken = model(t)
 			ctx, cancel := context.WithCancel(t.Context())
