@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"os"
+	"path/filepath"
+
 	"github.com/spf13/cobra"
 
 	"github.com/gr2/gr2/internal/config"
@@ -22,9 +25,20 @@ func (f *configFlags) add(cmd *cobra.Command, preset string) {
 	flags.Uint64Var(&f.seed, "seed", 1, "seed of everything random")
 }
 
-func (f *configFlags) load(cmd *cobra.Command) (pipeline.Options, error) {
-	o, err := config.Load(f.preset, f.file, f.settings)
-	if err == nil && cmd.Flags().Changed("seed") {
+// load composes the configuration. A run folder that has one keeps it unless
+// the flags say otherwise: so the bare command goes on with a run.
+func (f *configFlags) load(cmd *cobra.Command, run string) (pipeline.Options, error) {
+	flags := cmd.Flags()
+	given := flags.Changed("preset") || flags.Changed("config") || flags.Changed("set")
+	path := filepath.Join(run, pipeline.ConfigFile)
+	stored, err := os.ReadFile(path)
+	var o pipeline.Options
+	if run != "" && !given && err == nil {
+		o, err = config.Read(stored, path)
+	} else {
+		o, err = config.Load(f.preset, f.file, f.settings)
+	}
+	if err == nil && flags.Changed("seed") {
 		o.Seed = f.seed
 	}
 	return o, err
@@ -36,7 +50,7 @@ func newConfig(e *env) *cobra.Command {
 		Use:   "config",
 		Short: "Print the resolved configuration",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o, err := f.load(cmd)
+			o, err := f.load(cmd, "")
 			if err != nil {
 				return err
 			}

@@ -28,7 +28,7 @@ func (f *runFlags) add(cmd *cobra.Command, preset string) {
 
 // job is the run that the flags describe.
 func (e *env) job(cmd *cobra.Command, f *runFlags) (*pipeline.Job, error) {
-	o, err := f.load(cmd)
+	o, err := f.load(cmd, f.out)
 	if err != nil {
 		return nil, err
 	}
@@ -120,11 +120,11 @@ order, the controls, the policy, and the Bayes-optimal order, which nothing can 
 			if f.out == "" {
 				f.out = filepath.Join("runs", "demo")
 			}
-			f.data = filepath.Join(f.out, fmt.Sprintf("market-%d", f.seed))
 			job, err := e.job(cmd, &f)
 			if err != nil {
 				return err
 			}
+			job.DataDir = filepath.Join(f.out, fmt.Sprintf("market-%d", job.Options.Seed))
 			job.Make = func() error { return demoMarket(job) }
 			return e.finish(cmd, job)
 		},

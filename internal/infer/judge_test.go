@@ -34,7 +34,7 @@ func sameChoices(t testing.TB, what string, got []float32, choices []int32, all 
 }
 
 // TestJudgeIsFeedTokenByToken, over more than one pass, in every architecture,
-// behind an empty sequence and behind one that was read or only begun.
+// behind an empty sequence and behind one that was read.
 func TestJudgeIsFeedTokenByToken(t *testing.T) {
 	for name, cfg := range configs {
 		t.Run(name, func(t *testing.T) {
@@ -88,6 +88,29 @@ func TestJudgeThenFeed(t *testing.T) {
 		}
 		sameLogits(t, "fed behind", feed(t, s, ids[n:n+5]), want[n+4])
 	})
+}
+
+// What was generated but not read yet stands before the tokens judged, and the
+// logits of what was fed before do not outlive a judgement.
+func TestJudgeBehindGenerated(t *testing.T) {
+	cfg := configs["llama"]
+	m := newModel(t, cfg)
+	s := newEngine(t, m).NewSession()
+	ids := tokens(cfg, 300, 6)
+	feed(t, s, ids)
+	out, err := s.Generate(nil, infer.Sampler{}, -1, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	more := tokens(cfg, 260, 7)
+	want := reference(m, slices.Concat(ids, out.Tokens, more))
+	at := []int{0, 2, 256, 259}
+	for i, row := range judge(t, s, more, at, []int32{4, 8}) {
+		sameChoices(t, "judged", row, []int32{4, 8}, want[303+at[i]])
+	}
+	if _, err := s.Logits(); err == nil || s.Len() != 563 {
+		t.Errorf("there are logits behind a judgement, or not 563 tokens but %d", s.Len())
+	}
 }
 
 // A judged session that is emptied serves as a fresh one does, to the bit.

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -118,12 +119,20 @@ func (l *loop) freeze() {
 }
 
 func (l *loop) train(ctx context.Context) error {
-	for l.feed.next < l.feed.total {
+	for {
+		// Before the next step, so that a run stopped during a validation makes
+		// it again with the same weights.
+		if err := l.validate(ctx); err != nil && !errors.Is(err, ctx.Err()) {
+			return err
+		}
 		if ctx.Err() != nil {
 			if err := l.checkpoint(); err != nil {
 				return err
 			}
 			return ctx.Err()
+		}
+		if l.feed.next == l.feed.total {
+			return nil
 		}
 		row, err := l.step()
 		if err != nil {
@@ -135,9 +144,6 @@ func (l *loop) train(ctx context.Context) error {
 		if err := l.log.Append(row); err != nil {
 			return err
 		}
-		if err := l.validate(ctx); err != nil {
-			return err
-		}
 		l.tell(*row.Loss, nil)
 		if l.state.Steps%l.Options.Checkpoint == 0 {
 			if err := l.checkpoint(); err != nil {
@@ -145,7 +151,6 @@ func (l *loop) train(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
 }
 
 // step accumulates the gradient of some micro-batches and applies it. The loss

@@ -180,6 +180,47 @@ func TestBestValidatedWeightsAreKept(t *testing.T) {
 	}
 }
 
+// A run stopped during a validation has its steps in the checkpoint and
+// validates again before the next one.
+func TestStoppedDuringValidation(t *testing.T) {
+	run := func(dir string, validate func(context.Context) (train.Validation, error)) (train.Run, func(context.Context) (train.Result, error)) {
+		r := train.Run{Dir: dir, Model: model(t), Source: copying{60}, Options: options(), Validate: validate}
+		r.Options.Checkpoint = 1000
+		return r, func(ctx context.Context) (train.Result, error) { return r.Do(ctx) }
+	}
+	whole, do := run(t.TempDir(), falling())
+	want, err := do(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	validate := falling()
+	for stop := 1; stop <= 4; stop++ { // each time during the next of four
+		ctx, cancel := context.WithCancel(t.Context())
+		calls := 0
+		_, do := run(dir, func(ctx context.Context) (train.Validation, error) {
+			if calls++; calls == 1 && stop > 1 {
+				return validate(ctx)
+			}
+			cancel()
+			return train.Validation{}, ctx.Err()
+		})
+		if _, err := do(ctx); !errors.Is(err, context.Canceled) {
+			t.Fatalf("stop %d: %v", stop, err)
+		}
+	}
+	broken, do := run(dir, validate)
+	got, err := do(t.Context())
+	if err != nil || got != want || !bytes.Equal(bits(broken.Model), bits(whole.Model)) {
+		t.Errorf("resumed %+v, %v; unbroken %+v", got, err, want)
+	}
+	a, _ := os.ReadFile(filepath.Join(dir, "metrics.jsonl"))
+	b, _ := os.ReadFile(filepath.Join(whole.Dir, "metrics.jsonl"))
+	if !bytes.Equal(a, b) {
+		t.Errorf("metrics.jsonl differs from that of the unbroken run:\n%s\n%s", a, b)
+	}
+}
+
 func TestAccumulationEqualsOneBatch(t *testing.T) {
 	weights := func(tokens, accumulate int) []*lm.Tensor {
 		r := train.Run{Dir: t.TempDir(), Model: model(t), Source: fixed{}, Options: options()}
