@@ -54,7 +54,7 @@ func assemble(job *Job) (*graph, error) {
 	add(StageSID, seeded(o.SID), w.sidStage, StageCatalog)
 	add(StageTokenizer, []any{o.Tokenizer, o.promptOptions()}, w.tokenizerStage, StageSID)
 	add(StageMidtrain, seeded([]any{o.Model, o.Midtrain}), w.midtrainStage, StageTokenizer, StageSID, StageCatalog)
-	add(StageSFT, seeded([]any{o.SFT, o.Midtrain.UserShare}), w.sftStage, StageMidtrain, StageEvidence, StageBaseline)
+	add(StageSFT, seeded([]any{o.SFT, o.Midtrain.UserShare, o.Eval.Decode}), w.sftStage, StageMidtrain, StageEvidence, StageBaseline)
 	add(StageEval, seeded(o.Eval), w.evalStage, StageSFT)
 	return g, nil
 }

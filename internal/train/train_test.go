@@ -183,13 +183,13 @@ func TestBestValidatedWeightsAreKept(t *testing.T) {
 // A run stopped during a validation has its steps in the checkpoint and
 // validates again before the next one.
 func TestStoppedDuringValidation(t *testing.T) {
-	run := func(dir string, validate func(context.Context) (train.Validation, error)) (train.Run, func(context.Context) (train.Result, error)) {
-		r := train.Run{Dir: dir, Model: model(t), Source: copying{60}, Options: options(), Validate: validate}
+	run := func(dir string, validate func(context.Context) (train.Validation, error)) *train.Run {
+		r := &train.Run{Dir: dir, Model: model(t), Source: copying{60}, Options: options(), Validate: validate}
 		r.Options.Checkpoint = 1000
-		return r, func(ctx context.Context) (train.Result, error) { return r.Do(ctx) }
+		return r
 	}
-	whole, do := run(t.TempDir(), falling())
-	want, err := do(t.Context())
+	whole := run(t.TempDir(), falling())
+	want, err := whole.Do(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,19 +198,19 @@ func TestStoppedDuringValidation(t *testing.T) {
 	for stop := 1; stop <= 4; stop++ { // each time during the next of four
 		ctx, cancel := context.WithCancel(t.Context())
 		calls := 0
-		_, do := run(dir, func(ctx context.Context) (train.Validation, error) {
+		stopped := run(dir, func(ctx context.Context) (train.Validation, error) {
 			if calls++; calls == 1 && stop > 1 {
 				return validate(ctx)
 			}
 			cancel()
 			return train.Validation{}, ctx.Err()
 		})
-		if _, err := do(ctx); !errors.Is(err, context.Canceled) {
+		if _, err := stopped.Do(ctx); !errors.Is(err, context.Canceled) {
 			t.Fatalf("stop %d: %v", stop, err)
 		}
 	}
-	broken, do := run(dir, validate)
-	got, err := do(t.Context())
+	broken := run(dir, validate)
+	got, err := broken.Do(t.Context())
 	if err != nil || got != want || !bytes.Equal(bits(broken.Model), bits(whole.Model)) {
 		t.Errorf("resumed %+v, %v; unbroken %+v", got, err, want)
 	}

@@ -133,7 +133,8 @@ func draw(logits []float64, temperature float64, r *rand.Rand) []int {
 }
 
 // target is a ranking whose places from..to-1 name the positives, by falling
-// grade; before them stand some negatives at random, behind them the others.
+// grade and at random within one; before them stand some negatives at random,
+// behind them the others.
 func (s *Source) target(grades []uint8, r *rand.Rand) (ranking []int, from, to int) {
 	var positives, negatives []int
 	for i, g := range grades {
@@ -143,6 +144,7 @@ func (s *Source) target(grades []uint8, r *rand.Rand) (ranking []int, from, to i
 			negatives = append(negatives, i)
 		}
 	}
+	r.Shuffle(len(positives), func(i, j int) { positives[i], positives[j] = positives[j], positives[i] })
 	slices.SortStableFunc(positives, func(a, b int) int { return int(grades[b]) - int(grades[a]) })
 	r.Shuffle(len(negatives), func(i, j int) { negatives[i], negatives[j] = negatives[j], negatives[i] })
 	if r.Float64() >= s.opt.FirstShare {
