@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# The demo as the README shows it. Usage: experiments/demo/run.sh [FOLDER]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+out=${1:-runs/demo}
+go run ./cmd/gr2 demo --out "$out" | tee experiments/demo/table.txt
+cp "$out/report.json" experiments/demo/result.json
+cp "$out/config.yaml" experiments/demo/config.yaml
