@@ -13,3 +13,4 @@ go build -o "$out/gr2" ./cmd/gr2
 "$out/gr2" eval --run "$out/run" | tee experiments/beauty_sft/table.txt
 cp "$out/run/report.json" experiments/beauty_sft/result.json
 cp "$out/run/config.yaml" experiments/beauty_sft/config.yaml
+{ git rev-parse HEAD; go version; grep -m1 'model name' /proc/cpuinfo || true; nproc; date -u +%F; } > experiments/beauty_sft/made.txt 2>/dev/null

@@ -63,6 +63,9 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 	if err := job.begin(); err != nil {
 		return nil, err
 	}
+	if err := durable.Sweep(job.Root); err != nil {
+		return nil, err
+	}
 	g, err := assemble(job)
 	if err != nil {
 		return nil, err
