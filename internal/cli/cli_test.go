@@ -29,6 +29,9 @@ func TestScripts(t *testing.T) {
 			e.Setenv("TINY", tiny)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "gzip": gzipFile, "gunzip": gunzipFile, "flip": flipByte, "cut": cutFile,
+			"items": nameItems, "expand": expandFile, "rows": wantRows, "eventlog": eventLog,
+		},
 	})
 }
