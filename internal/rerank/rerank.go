@@ -223,8 +223,12 @@ func (r *Reranker) prompt(s *market.Slate, shown []int) (prompt.Prompted, error)
 	return p, err
 }
 
-// answerMax is the largest number of tokens of an answer.
+// answerMax is the largest number of tokens of an answer; a judging policy
+// writes none.
 func (r *Reranker) answerMax(k int) int {
+	if r.mode == Judge {
+		return 0
+	}
 	tokens, _, _ := r.parts.Builder.Answer(identity(k), "")
 	if r.opt.Mode == prompt.ModeTrace {
 		return len(tokens) + r.opt.TraceMax
