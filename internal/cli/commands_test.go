@@ -121,6 +121,7 @@ func wantRows(ts *testscript.TestScript, neg bool, args []string) {
 type reportJSON struct {
 	Schema int                        `json:"schema"`
 	Seed   *uint64                    `json:"seed"`
+	Rival  string                     `json:"rival"`
 	Probes map[string]json.RawMessage `json:"probes"`
 	Rows   []rowJSON                  `json:"rows"`
 }
@@ -133,6 +134,7 @@ type rowJSON struct {
 	N       int                           `json:"n"`
 	Metrics map[string]float64            `json:"metrics"`
 	Lift    map[string]map[string]float64 `json:"lift"`
+	Rival   map[string]map[string]float64 `json:"over_rival"`
 }
 
 func (r *rowJSON) check() error {

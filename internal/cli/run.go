@@ -167,12 +167,16 @@ func newTrain(e *env) *cobra.Command {
 }
 
 func newEval(e *env) *cobra.Command {
-	var run string
+	var runs []string
 	cmd := &cobra.Command{
 		Use:   "eval",
-		Short: "Print the results of a finished run",
+		Short: "Print the results of finished runs",
+		Long: `Print the results of a finished run. Of several runs, which differ in their seeds,
+print means over the runs and how much the lifts vary between them.`,
+		Example: `  gr2 eval --run runs/beauty
+  gr2 eval --run runs/beauty-1 --run runs/beauty-2 --run runs/beauty-3`,
 		RunE: func(*cobra.Command, []string) error {
-			report, err := pipeline.ReadReport(run)
+			report, err := readReports(runs)
 			if err != nil {
 				return err
 			}
@@ -182,9 +186,24 @@ func newEval(e *env) *cobra.Command {
 			return eval.WriteTable(e.out, report)
 		},
 	}
-	cmd.Flags().StringVar(&run, "run", "", "run folder")
+	cmd.Flags().StringArrayVar(&runs, "run", nil, "run folder; repeat it for runs of other seeds")
 	must(cmd.MarkFlagRequired("run"))
 	return cmd
+}
+
+// readReports reads one report, or puts several together.
+func readReports(runs []string) (*eval.Report, error) {
+	reports := make([]*eval.Report, len(runs))
+	for i, run := range runs {
+		var err error
+		if reports[i], err = pipeline.ReadReport(run); err != nil {
+			return nil, err
+		}
+	}
+	if len(reports) == 1 {
+		return reports[0], nil
+	}
+	return eval.Combine(reports)
 }
 
 func newReport(e *env) *cobra.Command {

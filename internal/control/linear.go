@@ -180,8 +180,11 @@ func (m *Linear) rows(c Case) [][]float64 {
 	return rows
 }
 
-// Name is control/linear.
-func (m *Linear) Name() string { return "control/linear" }
+// LinearName is the policy name of Linear.
+const LinearName = "control/linear"
+
+// Name is LinearName.
+func (m *Linear) Name() string { return LinearName }
 
 // Rank orders the candidates by score; equal scores keep the incoming order.
 func (m *Linear) Rank(c Case) []int { return byScore(m.Scores(c)) }

@@ -27,6 +27,13 @@ type Row struct {
 	N       int                `json:"n"` // slates (conditional) or events (end_to_end)
 	Metrics map[string]float64 `json:"metrics"`
 	Lift    map[string]Lift    `json:"lift,omitempty"` // absent in incoming rows, and for a metric whose incoming mean is 0
+	// OverRival is the same over the row of Test.Rival: what the policy adds to
+	// what a user would pick instead. Absent in that row and in the oracle's.
+	OverRival map[string]Lift `json:"over_rival,omitempty"`
+	// Spread and RivalSpread are the standard deviations of Lift and OverRival
+	// over the runs that Combine put together; absent in the row of one run.
+	Spread      map[string]float64 `json:"spread,omitempty"`
+	RivalSpread map[string]float64 `json:"rival_spread,omitempty"`
 }
 
 // Report is RUN/report.json.
@@ -35,6 +42,8 @@ type Report struct {
 	Rows   []Row          `json:"rows"`
 	Probes map[string]any `json:"probes"`
 	Seed   uint64         `json:"seed"`
+	Rival  string         `json:"rival,omitempty"` // policy that OverRival compares with
+	Seeds  []uint64       `json:"seeds,omitempty"` // of the runs that Combine put together
 }
 
 // NewReport returns an empty report of the current schema.

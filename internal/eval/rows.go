@@ -20,7 +20,8 @@ type Test struct {
 	// Events is the number of events behind the test set, at least len(Slates);
 	// those without a slate are misses in end-to-end rows. 0 means len(Slates).
 	Events  int
-	Samples int // bootstrap resamples; 0 means metric.DefaultSamples
+	Rival   string // policy that the others are also compared with; "" is none
+	Samples int    // bootstrap resamples; 0 means metric.DefaultSamples
 	Seed    uint64
 }
 
@@ -167,6 +168,7 @@ func (t *Test) fill(rows []Row, b table, total int) {
 		return
 	}
 	sums := metric.Resample(b.columns, total, t.Samples, t.Seed)
+	rival := slices.IndexFunc(rows, func(r Row) bool { return r.Policy == t.Rival })
 	for m, name := range b.names {
 		base := m * len(rows)
 		for p := range rows {
@@ -174,14 +176,23 @@ func (t *Test) fill(rows []Row, b table, total int) {
 			if p == 0 {
 				continue
 			}
-			if lift := sums.Lift(base, base+p, metric.Level); lift.Finite() {
-				if rows[p].Lift == nil {
-					rows[p].Lift = map[string]Lift{}
-				}
-				rows[p].Lift[name] = lift
+			put(&rows[p].Lift, name, sums.Lift(base, base+p, metric.Level))
+			if rival > 0 && p != rival && rows[p].Policy != Oracle {
+				put(&rows[p].OverRival, name, sums.Lift(base+rival, base+p, metric.Level))
 			}
 		}
 	}
+}
+
+// put stores a lift that is a number.
+func put(lifts *map[string]Lift, name string, lift Lift) {
+	if !lift.Finite() {
+		return
+	}
+	if *lifts == nil {
+		*lifts = map[string]Lift{}
+	}
+	(*lifts)[name] = lift
 }
 
 // identities are the rankings that leave every slate as it came.

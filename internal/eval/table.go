@@ -11,10 +11,13 @@ import (
 var liftNames = []string{"R@1", "R@3", "N@3"}
 
 // WriteTable renders the rows of a report as aligned text: for each order,
-// split and slice one table of means and one of lifts with intervals. Rows
-// keep the report's order.
+// split and slice a table of means, one of lifts over the incoming order and
+// one of lifts over the rival, with intervals. Rows keep the report's order.
 func WriteTable(w io.Writer, r *Report) error {
 	var out strings.Builder
+	if len(r.Seeds) > 0 {
+		fmt.Fprintf(&out, "means over %d runs, seeds %v; bounds of intervals are means too, ± is the standard deviation of the lift over the runs\n\n", len(r.Seeds), r.Seeds)
+	}
 	for i, group := range groups(r.Rows) {
 		if i > 0 {
 			out.WriteByte('\n')
@@ -22,8 +25,12 @@ func WriteTable(w io.Writer, r *Report) error {
 		head := group[0]
 		fmt.Fprintf(&out, "%s order, %s, %s, n=%d\n", head.Order, head.Split, strings.ReplaceAll(head.Slice, "_", " "), head.N)
 		align(&out, means(group))
-		if lifts := lifts(group); len(lifts) > 1 {
+		if lifts := lifts(group, func(r *Row) (map[string]Lift, map[string]float64) { return r.Lift, r.Spread }); len(lifts) > 1 {
 			fmt.Fprintf(&out, "lift over %s, 95%% interval\n", Incoming)
+			align(&out, lifts)
+		}
+		if lifts := lifts(group, func(r *Row) (map[string]Lift, map[string]float64) { return r.OverRival, r.RivalSpread }); len(lifts) > 1 {
+			fmt.Fprintf(&out, "lift over %s, 95%% interval\n", r.Rival)
 			align(&out, lifts)
 		}
 	}
@@ -77,24 +84,33 @@ func means(rows []Row) [][]string {
 	return table
 }
 
-// lifts is a header and one line of cells per row that has a lift.
-func lifts(rows []Row) [][]string {
+// lifts is a header and one line of cells per row that has such a lift.
+func lifts(rows []Row, of func(*Row) (lift map[string]Lift, spread map[string]float64)) [][]string {
 	table := [][]string{append([]string{"policy"}, liftNames...)}
-	for _, row := range rows {
-		if len(row.Lift) == 0 {
+	for i := range rows {
+		lift, spread := of(&rows[i])
+		if len(lift) == 0 {
 			continue
 		}
-		cells := []string{row.Policy}
+		cells := []string{rows[i].Policy}
 		for _, name := range liftNames {
-			cell := "-"
-			if v, has := row.Lift[name]; has {
-				cell = fmt.Sprintf("%+.1f%% [%+.1f, %+.1f]", 100*v.Value, 100*v.Low, 100*v.High)
-			}
-			cells = append(cells, cell)
+			cells = append(cells, liftCell(lift, spread, name))
 		}
 		table = append(table, cells)
 	}
 	return table
+}
+
+func liftCell(lift map[string]Lift, spread map[string]float64, name string) string {
+	v, has := lift[name]
+	if !has {
+		return "-"
+	}
+	cell := fmt.Sprintf("%+.1f%% [%+.1f, %+.1f]", 100*v.Value, 100*v.Low, 100*v.High)
+	if s, has := spread[name]; has {
+		cell += fmt.Sprintf(" ±%.1f", 100*s)
+	}
+	return cell
 }
 
 // align writes the table with the first column flush left and the others

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gr2/gr2/internal/baseline"
 	"github.com/gr2/gr2/internal/durable"
+	"github.com/gr2/gr2/internal/eval"
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/prompt"
 )
@@ -71,7 +72,7 @@ func (w *world) buildOrders(ctx context.Context, dir string, split *market.Split
 	if err != nil {
 		return err
 	}
-	full := map[string]map[string]baseline.Measures{}
+	full, probes := map[string]map[string]baseline.Measures{}, map[string]map[string]eval.IDOrder{}
 	for _, order := range orders {
 		built, err := suite.BuildSlates(ctx, order)
 		if err != nil {
@@ -82,10 +83,28 @@ func (w *world) buildOrders(ctx context.Context, dir string, split *market.Split
 			return err
 		}
 		full[order] = map[string]baseline.Measures{"valid": built.Valid.Full, "test": built.Test.Full}
+		probes[order] = w.probeIDOrder(order, set)
 		w.say("%s: test R@10 %.4f N@10 %.4f; slates %d training of %d, %d validation, %d test of %d", order,
 			built.Test.Full.R10, built.Test.Full.N10, len(built.Train.Slates), built.Train.Events, len(built.Valid.Slates), len(built.Test.Slates), built.Test.Events)
 	}
-	return durable.WriteJSON(filepath.Join(dir, measuresFile), map[string]any{"orders": full, "config": suite.Config()})
+	return durable.WriteJSON(filepath.Join(dir, measuresFile), map[string]any{"orders": full, "id_order": probes, "config": suite.Config()})
+}
+
+// probeIDOrder asks whether item numbers or ids give answers away, before a
+// policy is trained on the slates: a leak of the protocol is in all of them.
+func (w *world) probeIDOrder(order string, set *orderSet) map[string]eval.IDOrder {
+	o, found := &w.job.Options, map[string]eval.IDOrder{}
+	for _, p := range []namedPart{{"valid", &set.valid}, {"test", &set.test}} {
+		probe := eval.ProbeIDOrder(p.Slates, w.data.Catalog, o.Eval.Bootstrap, o.Seed)
+		found[p.name] = probe
+		for _, rule := range probe.Rules {
+			if rule.Leak {
+				w.say("%s: the id-order probe accuses %s on the %s slates (advantage %+.3f, %.1f standard deviations): see docs/baselines.md before you trust the table",
+					order, rule.Rule, p.name, rule.Advantage.Value, rule.Deviation)
+			}
+		}
+	}
+	return found
 }
 
 func partOf(p baseline.Part) part {

@@ -34,7 +34,14 @@ func (w *world) evalStage(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	var writer *rerank.Reranker
+	if w.job.Options.Eval.Decode != string(rerank.Generate) {
+		if writer, err = rerank.Open(w.job.Root, rerank.OpenOptions{Mode: rerank.Generate}); err != nil {
+			return err
+		}
+	}
 	results := eval.NewReport(w.job.Options.Seed)
+	results.Rival = control.LinearName
 	var samples []report.Sample
 	for i, order := range orders {
 		set, err := w.slates(order)
@@ -44,7 +51,7 @@ func (w *world) evalStage(ctx context.Context, dir string) error {
 		if err := w.checkLeaks(split, set); err != nil {
 			return err
 		}
-		e := &evaluation{world: w, policy: policy, order: order, set: set, share: float64(i) / float64(len(orders)), of: len(orders)}
+		e := &evaluation{world: w, policy: policy, writer: writer, order: order, set: set, share: float64(i) / float64(len(orders)), of: len(orders)}
 		if err := e.measure(ctx, results); err != nil {
 			return err
 		}
@@ -78,6 +85,7 @@ func (w *world) checkLeaks(split *market.Split, set *orderSet) error {
 type evaluation struct {
 	*world
 	policy *rerank.Reranker
+	writer *rerank.Reranker // the same policy, read by the ranking it writes; nil when that is its mode
 	order  string
 	set    *orderSet
 	share  float64 // of the stage done before this order
@@ -86,16 +94,27 @@ type evaluation struct {
 	answers []rerank.Result // of the policy on the test slates
 }
 
+// writtenSFT names the row of a judging policy's written rankings: what its
+// judgement adds to, and what reinforcement learning has to raise.
+const writtenSFT = StageSFT + "/" + string(rerank.Generate)
+
 // measure adds the rows of the order: incoming, controls, policy, optimum.
 func (e *evaluation) measure(ctx context.Context, results *eval.Report) error {
 	policies, err := e.controls()
 	if err != nil {
 		return err
 	}
-	if e.answers, err = e.rank(ctx, e.set.test.Slates, nil, "test"); err != nil {
+	if e.answers, err = e.rank(ctx, e.policy, e.set.test.Slates, nil, "test"); err != nil {
 		return err
 	}
 	policies = append(policies, eval.Policy{Name: StageSFT, Rankings: rankings(e.answers)})
+	if e.writer != nil {
+		written, err := e.rank(ctx, e.writer, e.set.test.Slates, nil, "written")
+		if err != nil {
+			return err
+		}
+		policies = append(policies, eval.Policy{Name: writtenSFT, Rankings: rankings(written)})
+	}
 	if optimal, err := e.optimal(); err != nil {
 		return err
 	} else if optimal != nil {
@@ -103,7 +122,7 @@ func (e *evaluation) measure(ctx context.Context, results *eval.Report) error {
 	}
 	rows, err := eval.Rows(eval.Test{
 		Order: e.order, Split: "test", Slates: e.set.test.Slates, Missing: e.set.test.missing(), Events: e.set.test.Events,
-		Samples: e.job.Options.Eval.Bootstrap, Seed: e.job.Options.Seed,
+		Rival: results.Rival, Samples: e.job.Options.Eval.Bootstrap, Seed: e.job.Options.Seed,
 	}, policies)
 	if err != nil {
 		return err
@@ -168,9 +187,9 @@ func (e *evaluation) optimal() (*eval.Policy, error) {
 	return &p, nil
 }
 
-// rank runs the policy over slates.
-func (e *evaluation) rank(ctx context.Context, slates []market.Slate, shown [][]int, what string) ([]rerank.Result, error) {
-	return e.policy.RerankAll(ctx, slates, rerank.Batch{Workers: kernel.Threads(), Shown: shown, Progress: func(done, total int) {
+// rank runs a policy over slates.
+func (e *evaluation) rank(ctx context.Context, policy *rerank.Reranker, slates []market.Slate, shown [][]int, what string) ([]rerank.Result, error) {
+	return policy.RerankAll(ctx, slates, rerank.Batch{Workers: kernel.Threads(), Shown: shown, Progress: func(done, total int) {
 		along := float64(done) / float64(max(total, 1)) / float64(e.of)
 		e.work(e.share+along, 1, fmt.Sprintf("%s %s: %d of %d slates", e.order, what, done, total))
 	}})

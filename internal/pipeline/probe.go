@@ -3,10 +3,13 @@ package pipeline
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/gr2/gr2/internal/eval"
+	"github.com/gr2/gr2/internal/kernel"
 	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/prompt"
 	"github.com/gr2/gr2/internal/rerank"
 	"github.com/gr2/gr2/internal/rng"
 )
@@ -21,11 +24,22 @@ type Probes struct {
 	Fallbacks map[string]int `json:"fallbacks,omitempty"`
 	// CopyRate is the share of answers equal to the incoming order.
 	CopyRate float64 `json:"copy_rate"`
+	// Free is what the policy writes without the grammar.
+	Free FreeDecoding `json:"free"`
 	// Position compares answers before and after shuffling the shown order.
 	Position *eval.PositionBias `json:"position"`
 	// IDOrder asks whether ids or item numbers give the answer away.
 	IDOrder eval.IDOrder `json:"id_order"`
 	Cost    Cost         `json:"cost"`
+}
+
+// FreeDecoding is answers decoded greedily without the grammar, on a sample of
+// the test slates. A policy that is not read by its writing need not know how.
+type FreeDecoding struct {
+	N         int            `json:"n"`
+	ValidRate float64        `json:"free_valid_rate"`   // share of full permutations in the right form
+	CopyRate  float64        `json:"free_copy_rate"`    // of the valid ones
+	Invalid   map[string]int `json:"invalid,omitempty"` // the others, by prompt.Reason
 }
 
 // Cost is what one slate takes, on average.
@@ -56,6 +70,9 @@ func (e *evaluation) probe(ctx context.Context, results *eval.Report) error {
 	}
 	p.ValidRate = eval.ValidRate(slates, valid)
 	var err error
+	if p.Free, err = e.free(ctx); err != nil {
+		return err
+	}
 	if p.Position, err = e.position(ctx); err != nil {
 		return err
 	}
@@ -72,7 +89,7 @@ func (e *evaluation) position(ctx context.Context) (*eval.PositionBias, error) {
 		slates[i], shown[i] = e.set.test.Slates[at], e.answers[at].Order
 	}
 	_, from := eval.Shuffle(slates, e.job.Options.Seed)
-	again, err := e.rank(ctx, slates, from, "shuffled")
+	again, err := e.rank(ctx, e.policy, slates, from, "shuffled")
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +98,36 @@ func (e *evaluation) position(ctx context.Context) (*eval.PositionBias, error) {
 		places[i] = a.Places
 	}
 	return eval.ProbePosition(slates, shown, from, places, e.job.Options.Eval.Bootstrap, e.job.Options.Seed)
+}
+
+// free decodes a sample of the test slates without the grammar.
+func (e *evaluation) free(ctx context.Context) (FreeDecoding, error) {
+	chosen := e.probeSample()
+	answers, errs := make([]prompt.Output, len(chosen)), make([]error, len(chosen))
+	kernel.Parallel(len(chosen), func(i int) {
+		answers[i], errs[i] = e.policy.Free(ctx, &e.set.test.Slates[chosen[i]])
+	})
+	f := FreeDecoding{N: len(chosen)}
+	var valid [][]int
+	for i, err := range errs {
+		var invalid *prompt.Invalid
+		switch {
+		case err == nil:
+			valid = append(valid, answers[i].Ranking)
+		case errors.As(err, &invalid):
+			if f.Invalid == nil {
+				f.Invalid = map[string]int{}
+			}
+			f.Invalid[string(invalid.Reason)]++
+		default:
+			return f, err
+		}
+	}
+	if f.N > 0 {
+		f.ValidRate = float64(len(valid)) / float64(f.N)
+	}
+	f.CopyRate = eval.CopyRate(valid)
+	return f, nil
 }
 
 // probeSample draws test slates by a hash of their ids.

@@ -49,19 +49,23 @@ func (w *world) midtrainStage(ctx context.Context, dir string) error {
 	}
 	w.say("decoder: %.2fM parameters", float64(model.Parameters())/1e6)
 	mixture := midtrain.Mixture{Sequence: o.Sequence, Persona: o.Persona, Caption: o.Caption, Text: o.Text}
-	seed := rng.Hash(w.job.Options.Seed, rng.Key("midtrain"))
-	source, err := midtrain.New(builder, w.data.Catalog, split.Train, w.sequenceUser, mixture, o.Examples, seed)
-	if err != nil {
-		return err
+	phase := func(what, dir string, options train.Options) error {
+		// Each phase draws its own examples, so that none is read twice in one epoch.
+		source, err := midtrain.New(builder, w.data.Catalog, split.Train, w.sequenceUser, mixture, o.Examples, options.Seed)
+		if err != nil {
+			return err
+		}
+		return w.train(ctx, what, &train.Run{Dir: dir, Model: model, Source: source, Options: options})
 	}
-	warm := o.OptimOptions.train(seed)
+	seed := func(phase string) uint64 { return rng.Hash(w.job.Options.Seed, rng.Key(phase)) }
+	warm := o.OptimOptions.train(seed("midtrain-warmup"))
 	warm.Epochs, warm.LR, warm.NewTokensFrom = o.WarmupShare*o.Epochs, o.WarmupLR, w.firstAdded()
-	if err := w.train(ctx, "token warm-up", &train.Run{Dir: filepath.Join(dir, stateDir, warmupDir), Model: model, Source: source, Options: warm}); err != nil {
+	if err := phase("token warm-up", filepath.Join(dir, stateDir, warmupDir), warm); err != nil {
 		return err
 	}
-	full := o.OptimOptions.train(seed + 1)
+	full := o.OptimOptions.train(seed("midtrain"))
 	full.Epochs = (1 - o.WarmupShare) * o.Epochs
-	if err := w.train(ctx, "all parameters", &train.Run{Dir: filepath.Join(dir, stateDir), Model: model, Source: source, Options: full}); err != nil {
+	if err := phase("all parameters", filepath.Join(dir, stateDir), full); err != nil {
 		return err
 	}
 	return w.saveModel(dir, model)

@@ -64,6 +64,9 @@ func (w *world) dataset() (*market.Dataset, error) {
 	if core := w.job.Options.Data.Core; core > 0 {
 		ds = ds.KCore(core)
 	}
+	if seed := w.job.Options.Data.Numbering; seed > 0 {
+		ds.Number(seed)
+	}
 	if ds.Catalog.Len() == 0 {
 		return nil, fault.Inputf("%s has no items (data.core %d)", w.job.DataDir, w.job.Options.Data.Core)
 	}

@@ -93,6 +93,9 @@ func (b *Builder) judgements(shown *market.Slate, at []int, weight float32) []As
 // JudgeTokens are the tokens of "no" and "yes", -1 unless Options.Judge.
 func (b *Builder) JudgeTokens() (no, yes int32) { return b.v.no, b.v.yes }
 
+// StopToken ends an answer.
+func (b *Builder) StopToken() int32 { return b.v.end }
+
 // weigh sets the weights of the assistant's tokens, which begin at from, and
 // what the grammar allows in their place.
 func (b *Builder) weigh(e *Example, from int, slot []int, traceLen int, x SFT) error {

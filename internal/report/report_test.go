@@ -23,6 +23,11 @@ func row(order, policy, slice string, r1 float64, l map[string]eval.Lift) eval.R
 		Metrics: map[string]float64{"R@1": r1, "R@3": r1 * 2, "N@3": r1 * 1.6}}
 }
 
+func rivalled(r eval.Row, over eval.Lift) eval.Row {
+	r.OverRival = map[string]eval.Lift{"R@1": over, "N@3": over}
+	return r
+}
+
 // example is a run with everything in it.
 func example() Data {
 	var points []Point
@@ -36,10 +41,10 @@ func example() Data {
 		Title:   "beauty-small",
 		Summary: "Amazon Beauty, leave-one-out with a shuffle inside each day; decoder of 4.1M parameters.",
 		Limits:  []string{"One seed.", "The conditional slices hold one positive each."},
-		Report: &eval.Report{Schema: 1, Seed: 7, Rows: []eval.Row{
+		Report: &eval.Report{Schema: 1, Seed: 7, Rival: "control/linear", Rows: []eval.Row{
 			row("sasrec", "incoming", "conditional", .2523, nil),
 			row("sasrec", "control/rrf-title", "conditional", .29, lift(.15, .08, .23)),
-			row("sasrec", "sft", "conditional", .3, lift(.18, .121, .249)),
+			rivalled(row("sasrec", "sft", "conditional", .3, lift(.18, .121, .249)), eval.Lift{Value: -.021, Low: -.06, High: .02}),
 			row("sasrec", "oracle", "conditional", 1, lift(2.96, 2.7, 3.2)),
 			row("bpr", "incoming", "conditional", .19, nil),
 			row("bpr", "sft", "conditional", .18, lift(-.05, -.09, -.01)),
@@ -82,7 +87,7 @@ func TestShowsEverything(t *testing.T) {
 		"sft over the sasrec order: R@1 +18.0% [12.1, 24.9], better (n = 1847).",
 		"rl over the bpr order: R@1 +1.0% [−3.0, 5.0], cannot be told from no change",
 		">0.2523<", `class="good">+18.0% [12.1, 24.9]<`, `class="bad">−5.0% [−9.0, −1.0]<`, `class="even">+1.0%`,
-		"all events, also those", "rank fusion, nothing trained",
+		"over the linear control: R@1 −2.1% [−6.0, 2.0], N@3 −2.1%", "all events, also those", "rank fusion, nothing trained",
 		"copy_rate", ">0.031<", "−0.01 [−0.02, 0.001]", `<td class="good">1<`, `<td class="bad">yes<`, "id_order / id_largest",
 		"Full catalog, test", ".0814",
 		"midtrain", `aria-label="loss of midtrain from 7 at step 0 to`,

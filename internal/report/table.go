@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gr2/gr2/internal/control"
 	"github.com/gr2/gr2/internal/eval"
 )
 
@@ -18,6 +19,7 @@ type resultTable struct {
 type resultRow struct {
 	Policy  string
 	Meaning string
+	Rival   string // what it adds to the rival
 	Class   string // base (incoming), limit (oracle) or ""
 	N       int
 	Cells   []cell
@@ -63,7 +65,7 @@ func newResultTable(rows []eval.Row) resultTable {
 		}
 	}
 	for _, r := range rows {
-		row := resultRow{Policy: r.Policy, Meaning: policyMeaning(r.Policy), N: r.N}
+		row := resultRow{Policy: r.Policy, Meaning: policyMeaning(r.Policy), Rival: rivalText(r), N: r.N}
 		switch r.Policy {
 		case eval.Incoming:
 			row.Class = "base"
@@ -76,6 +78,16 @@ func newResultTable(rows []eval.Row) resultTable {
 		t.Rows = append(t.Rows, row)
 	}
 	return t
+}
+
+// rivalText says what a policy adds to what a user would pick instead.
+func rivalText(r eval.Row) string {
+	r1, known := r.OverRival["R@1"]
+	n3, also := r.OverRival["N@3"]
+	if !known || !also || strings.HasPrefix(r.Policy, "control/") {
+		return ""
+	}
+	return fmt.Sprintf("over the linear control: R@1 %s, N@3 %s", liftText(r1), liftText(n3))
 }
 
 func newCell(r eval.Row, metric string) cell {
@@ -116,8 +128,10 @@ func policyMeaning(policy string) string {
 		return "perfect order in hindsight"
 	case strings.HasPrefix(policy, "control/rrf"):
 		return "rank fusion, nothing trained"
-	case strings.HasPrefix(policy, "control/linear"):
+	case policy == control.LinearName:
 		return "linear model on the same evidence"
+	case strings.HasSuffix(policy, "/generate"):
+		return "the same policy, read by the ranking it writes under the grammar"
 	case strings.HasPrefix(policy, "control/"):
 		return "control"
 	case policy == eval.Bayes:

@@ -229,6 +229,11 @@ func (r *Reranker) answerMax(k int) int {
 	if r.mode == Judge {
 		return 0
 	}
+	return r.answerTokens(k)
+}
+
+// answerTokens is the largest number of tokens of a written answer.
+func (r *Reranker) answerTokens(k int) int {
 	tokens, _, _ := r.parts.Builder.Answer(identity(k), "")
 	if r.opt.Mode == prompt.ModeTrace {
 		return len(tokens) + r.opt.TraceMax
