@@ -1,0 +1,50 @@
+// Command id_order prints what the id-order probe found under each numbering:
+//
+//	go run ./experiments/id_order
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+)
+
+// measures is the part of baseline/measures.json that the table shows.
+type measures struct {
+	IDOrder map[string]map[string]struct {
+		Rules []struct {
+			Rule      string
+			N         int
+			Advantage struct{ Value float64 }
+			Deviation float64
+		}
+	} `json:"id_order"`
+}
+
+func main() {
+	log.SetFlags(0)
+	files, err := filepath.Glob("experiments/id_order/numbering-*.json")
+	if err != nil || len(files) == 0 {
+		log.Fatal("no experiments/id_order/numbering-*.json: run experiments/id_order/run.sh, from the root of the repository")
+	}
+	fmt.Printf("%-14s %-7s %-6s %-18s %6s %10s %10s\n", "numbering", "order", "split", "rule", "n", "advantage", "deviation")
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			log.Fatal(err)
+		}
+		var m measures
+		if err := json.Unmarshal(b, &m); err != nil {
+			log.Fatalf("%s: %v", file, err)
+		}
+		for _, order := range []string{"sasrec", "bpr"} {
+			for _, split := range []string{"valid", "test"} {
+				for _, r := range m.IDOrder[order][split].Rules {
+					fmt.Printf("%-14.14s %-7s %-6s %-18s %6d %+10.4f %+10.2f\n", filepath.Base(file), order, split, r.Rule, r.N, r.Advantage.Value, r.Deviation)
+				}
+			}
+		}
+	}
+}
