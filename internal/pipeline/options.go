@@ -38,10 +38,9 @@ type DataOptions struct {
 	TestShare  float64 `yaml:"test_share" json:"test_share"`
 	// Steps is the number of equal steps of the test window.
 	Steps int `yaml:"steps" json:"steps"`
-	// Numbering draws the numbers of items and users anew, by a hash with this
-	// seed; 0 keeps those of the import. No conclusion may hang on it: a rule
-	// that the id-order probe accuses under one numbering is chance when others
-	// acquit it.
+	// Numbering is the seed of the hash that numbers items and users; 0 draws
+	// it from the run's seed. Models may see numbers, through an initialisation
+	// or a semantic ID, so no conclusion may hang on one numbering.
 	Numbering uint64 `yaml:"numbering" json:"numbering"`
 }
 

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -64,9 +65,7 @@ func (w *world) dataset() (*market.Dataset, error) {
 	if core := w.job.Options.Data.Core; core > 0 {
 		ds = ds.KCore(core)
 	}
-	if seed := w.job.Options.Data.Numbering; seed > 0 {
-		ds.Number(seed)
-	}
+	ds.Number(cmp.Or(w.job.Options.Data.Numbering, rng.Hash(w.job.Options.Seed, rng.Key("numbering"))))
 	if ds.Catalog.Len() == 0 {
 		return nil, fault.Inputf("%s has no items (data.core %d)", w.job.DataDir, w.job.Options.Data.Core)
 	}
