@@ -74,11 +74,11 @@ func (p *pass) run(tokens []int32, want bool) []float32 {
 	return p.h[:d]
 }
 
-// runAll is run for callers that want the hidden states of several rows: see
-// choose.
-func (p *pass) runAll(tokens []int32) {
+// runAll takes tokens through the first layers, for callers that want the
+// hidden states of several rows: see choose.
+func (p *pass) runAll(tokens []int32, layers int) {
 	p.begin(tokens)
-	for i := range p.e.model.Layers {
+	for i := range layers {
 		p.layer, p.index = &p.e.model.Layers[i], i
 		p.norm(p.layer.AttnNorm)
 		p.keysAndValues()

@@ -13,7 +13,7 @@ import (
 
 func judge(t testing.TB, s *infer.Session, ids []int32, at []int, choices []int32) [][]float32 {
 	t.Helper()
-	rows, err := s.Judge(ids, at, choices)
+	rows, err := s.Judge(ids, at, choices, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,6 +130,39 @@ func TestJudgeLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// Judgements after the first layers are those of the model that has no others,
+// and leave the sequence as it was.
+func TestJudgeEarlyIsAShorterModel(t *testing.T) {
+	for name, cfg := range configs {
+		m := newModel(t, cfg)
+		short := *m
+		short.Config.Layers, short.Layers = 1, m.Layers[:1]
+		ids, choices, at := tokens(cfg, 330, 4), []int32{7, 3}, []int{0, 64, 255, 256, 299}
+		before, behind := ids[:30], ids[30:]
+		want := newEngine(t, &short).NewSession()
+		feed(t, want, before)
+		s := newEngine(t, m).NewSession()
+		next := slices.Clone(feed(t, s, before))
+		rows, err := s.Judge(behind, at, choices, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, row := range judge(t, want, behind, at, choices) {
+			sameLogits(t, name+" judged early", rows[i], widen(row))
+		}
+		if s.Len() != len(before) {
+			t.Errorf("%s: %d tokens after judging early, want %d", name, s.Len(), len(before))
+		}
+		s.Truncate(len(before) - 1)
+		sameLogits(t, name+" goes on", feed(t, s, before[len(before)-1:]), widen(next))
+		for _, layers := range []int{-1, cfg.Layers + 1} {
+			if _, err := s.Judge(behind, at, choices, layers); fault.KindOf(err) != fault.Input {
+				t.Errorf("%s, %d layers: %v", name, layers, err)
+			}
+		}
+	}
+}
+
 func TestJudgeDoesNotDependOnThreads(t *testing.T) {
 	defer kernel.SetThreads(0)
 	cfg := configs["llama"]
@@ -168,14 +201,14 @@ func TestJudgeRefuses(t *testing.T) {
 		"past the last place":  {tokens(cfg, cfg.MaxPositions-19, 1), []int{0}, []int32{1}},
 		"token outside, later": {append(tokens(cfg, 300, 1), -1), []int{0}, []int32{1}},
 	} {
-		if rows, err := s.Judge(c.tokens, c.at, c.choices); fault.KindOf(err) != fault.Input || rows != nil {
+		if rows, err := s.Judge(c.tokens, c.at, c.choices, 0); fault.KindOf(err) != fault.Input || rows != nil {
 			t.Errorf("%s: rows %v, error %v, want one of kind Input", name, rows, err)
 		}
 	}
 	if got, err := s.Logits(); err != nil || s.Len() != 20 || !slices.Equal(got, want) {
 		t.Errorf("refused judgements changed the session: %d tokens, %v", s.Len(), err)
 	}
-	if rows, err := s.Judge(nil, nil, []int32{1}); err != nil || len(rows) != 0 {
+	if rows, err := s.Judge(nil, nil, []int32{1}, 0); err != nil || len(rows) != 0 {
 		t.Errorf("nothing to judge: %v, %v", rows, err)
 	}
 }

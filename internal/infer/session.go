@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/gr2/gr2/internal/fault"
@@ -55,7 +56,14 @@ func (s *Session) Logits() ([]float32, error) {
 // them: at holds indices into tokens, ascending, and row i of the result belongs
 // to at[i]. It costs one pass over the tokens, like Feed, but leaves no logits
 // behind the last of them. On an error the session is what it was.
-func (s *Session) Judge(tokens []int32, at []int, choices []int32) ([][]float32, error) {
+//
+// The logits are read after so many layers, by the final norm and the head, as
+// nn.Decoder.ReadEarly has them learnt; 0 is all layers. With fewer than all,
+// nothing can follow the tokens, and the session loses them again.
+func (s *Session) Judge(tokens []int32, at []int, choices []int32, layers int) ([][]float32, error) {
+	if layers < 0 || layers > s.e.cfg.Layers {
+		return nil, fault.Inputf("infer: judgements asked after %d layers; the model has %d", layers, s.e.cfg.Layers)
+	}
 	for i, a := range at {
 		if a < 0 || a >= len(tokens) || (i > 0 && a <= at[i-1]) {
 			return nil, fault.Inputf("infer: judgements asked at %v of %d tokens; indices must ascend", at, len(tokens))
@@ -67,19 +75,23 @@ func (s *Session) Judge(tokens []int32, at []int, choices []int32) ([][]float32,
 		}
 	}
 	s.read()
+	before := s.Len()
 	if err := s.append(tokens); err != nil {
 		return nil, err
 	}
 	rows := make([][]float32, 0, len(at))
 	for from := 0; from < len(tokens); from += blockRows {
 		n := min(blockRows, len(tokens)-from)
-		s.pass.runAll(s.pending[:n])
+		s.pass.runAll(s.pending[:n], cmp.Or(layers, s.e.cfg.Layers))
 		s.pending = s.pending[:copy(s.pending, s.pending[n:])]
 		for len(rows) < len(at) && at[len(rows)] < from+n {
 			rows = append(rows, s.pass.choose(at[len(rows)]-from, choices))
 		}
 	}
 	s.logits = s.logits[:0]
+	if layers%s.e.cfg.Layers != 0 {
+		s.Truncate(before)
+	}
 	return rows, nil
 }
 

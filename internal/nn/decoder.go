@@ -18,6 +18,9 @@ type Batch struct {
 	// target of each token, none for all of the vocabulary. The loss is then
 	// that of the masked distribution.
 	Allowed [][]int32
+	// Early, when not nil, marks the targets that Decoder.ReadEarly moves to a
+	// lower layer.
+	Early []bool
 }
 
 // Decoder is a language model on the tape. Its Params share memory with the
@@ -29,6 +32,7 @@ type Decoder struct {
 	layers    []decoderLayer
 	norm      *Param
 	head      *Param // embed when tied
+	early     int    // layers below the early targets; all where it is 0
 	positions int    // rows of the tables
 	cos, sin  []float32
 }
@@ -72,6 +76,17 @@ func NewDecoder(m *lm.Model) *Decoder {
 // Params are the parameters in the order of lm.Model.Tensors.
 func (d *Decoder) Params() []*Param { return d.params }
 
+// ReadEarly has the targets that a batch marks as Early read after so many
+// layers, by the final norm and the same head; 0 reads them at the end, as all
+// others. The layers above can then use what those below were asked for.
+func (d *Decoder) ReadEarly(layers int) error {
+	if layers < 0 || layers >= d.cfg.Layers {
+		return fmt.Errorf("early targets after %d layers: the model has %d; give 1 to %d, or 0 for the end", layers, d.cfg.Layers, d.cfg.Layers-1)
+	}
+	d.early = layers
+	return nil
+}
+
 // Check reports what would make Loss or LogProbs panic.
 func (d *Decoder) Check(b *Batch) error {
 	n := len(b.Tokens)
@@ -80,6 +95,9 @@ func (d *Decoder) Check(b *Batch) error {
 	}
 	if b.Allowed != nil && len(b.Allowed) != n {
 		return fmt.Errorf("batch: %d tokens and %d lists of allowed tokens", n, len(b.Allowed))
+	}
+	if b.Early != nil && len(b.Early) != n {
+		return fmt.Errorf("batch: %d tokens and %d marks of early targets", n, len(b.Early))
 	}
 	vocab := int32(d.cfg.VocabSize)
 	for i, token := range b.Tokens {
@@ -122,23 +140,17 @@ func (b *Batch) checkAllowed(vocab int32) error {
 
 // Loss is sum(weight * -log p(target)) / norm over the tokens of the batch.
 func (d *Decoder) Loss(t *Tape, b *Batch, norm float32) *Var {
-	n := 0
-	for _, w := range b.Weights {
-		if w != 0 {
-			n++
-		}
+	counts := func(i int) bool { return b.Weights[i] != 0 }
+	late, early := d.targets(t, b, false, counts), d.targets(t, b, true, counts)
+	h, e := d.hidden(t, b, late.rows, early.rows)
+	if len(early.rows) == 0 {
+		return late.loss(t, h, d.head, norm)
 	}
-	rows, targets := t.takeInts(n), t.takeInts(n)
-	weights, allowed := t.mem.take(n)[:0], t.takeLists(b.Allowed, n)
-	for i, w := range b.Weights {
-		if w != 0 {
-			rows, targets, weights = append(rows, int32(i)), append(targets, b.Targets[i]), append(weights, w)
-			if allowed != nil {
-				allowed = append(allowed, b.Allowed[i])
-			}
-		}
+	loss := early.loss(t, e, d.head, norm)
+	if len(late.rows) > 0 {
+		loss = t.Add(late.loss(t, h, d.head, norm), loss)
 	}
-	return t.LinearCrossEntropy(d.hidden(t, b, rows), d.head, targets, allowed, weights, norm)
+	return loss
 }
 
 // LogProbs is log p(target) of each token, 0 where there is no target. Weights
@@ -147,28 +159,64 @@ func (d *Decoder) LogProbs(t *Tape, b *Batch) []float32 {
 	silent := t.silent
 	t.silent = true
 	defer func() { t.silent = silent }()
-	rows, targets := t.takeInts(len(b.Targets)), t.takeInts(len(b.Targets))
-	allowed := t.takeLists(b.Allowed, len(b.Targets))
-	for i, target := range b.Targets {
-		if target >= 0 {
-			rows, targets = append(rows, int32(i)), append(targets, target)
-			if allowed != nil {
-				allowed = append(allowed, b.Allowed[i])
-			}
-		}
-	}
+	counts := func(i int) bool { return b.Targets[i] >= 0 }
+	late, early := d.targets(t, b, false, counts), d.targets(t, b, true, counts)
+	h, e := d.hidden(t, b, late.rows, early.rows)
 	out := t.mem.zeros(len(b.Targets))
-	for i, p := range t.LinearLogProbs(d.hidden(t, b, rows), d.head, targets, allowed) {
-		out[rows[i]] = p
+	late.logProbs(t, h, d.head, out)
+	if len(early.rows) > 0 {
+		early.logProbs(t, e, d.head, out)
 	}
 	return out
 }
 
+// targets are the rows of a batch that predict, at one depth.
+type targets struct {
+	rows, tokens []int32
+	weights      []float32
+	allowed      [][]int32
+}
+
+// targets are those of the tokens that count: the early ones, or the others.
+func (d *Decoder) targets(t *Tape, b *Batch, early bool, counts func(i int) bool) targets {
+	here := func(i int) bool { return counts(i) && early == (d.early > 0 && b.Early != nil && b.Early[i]) }
+	n := 0
+	for i := range b.Tokens {
+		if here(i) {
+			n++
+		}
+	}
+	s := targets{rows: t.takeInts(n), tokens: t.takeInts(n), weights: t.mem.take(n)[:0], allowed: t.takeLists(b.Allowed, n)}
+	for i := range b.Tokens {
+		if !here(i) {
+			continue
+		}
+		s.rows, s.tokens, s.weights = append(s.rows, int32(i)), append(s.tokens, b.Targets[i]), append(s.weights, b.Weights[i])
+		if s.allowed != nil {
+			s.allowed = append(s.allowed, b.Allowed[i])
+		}
+	}
+	return s
+}
+
+// loss is the targets' part of the loss, given the hidden states of their rows.
+func (s *targets) loss(t *Tape, hidden *Var, head *Param, norm float32) *Var {
+	return t.LinearCrossEntropy(hidden, head, s.tokens, s.allowed, s.weights, norm)
+}
+
+// logProbs writes the targets' log-probabilities to their rows of out.
+func (s *targets) logProbs(t *Tape, hidden *Var, head *Param, out []float32) {
+	for i, p := range t.LinearLogProbs(hidden, head, s.tokens, s.allowed) {
+		out[s.rows[i]] = p
+	}
+}
+
 // hidden is the normalised output of the last layer at the given rows, in
-// ascending order: (len(rows), Hidden). After the last attention no row needs
+// ascending order: (len(rows), Hidden); and, where there are early rows, that of
+// the layer they are read after. After the last attention no row needs
 // another, so from there on only these are computed; in fine-tuning, where the
 // answer is a small part, that spares most of a layer.
-func (d *Decoder) hidden(t *Tape, b *Batch, rows []int32) *Var {
+func (d *Decoder) hidden(t *Tape, b *Batch, rows, early []int32) (last, below *Var) {
 	d.growTables(b.Pos)
 	eps := float32(d.cfg.NormEps)
 	x := t.Embed(d.embed, b.Tokens)
@@ -181,8 +229,15 @@ func (d *Decoder) hidden(t *Tape, b *Batch, rows []int32) *Var {
 		x = t.addLinear(x, a, l.o)
 		h := t.RMSNorm(x, l.mlpNorm, eps)
 		x = t.addLinear(x, t.SwiGLU(t.Linear(h, l.gate, nil), t.Linear(h, l.up, nil)), l.down)
+		if len(early) > 0 && i == d.early-1 {
+			// Before the next addLinear takes over the gradient of x.
+			below = t.RMSNorm(t.Rows(x, early), d.norm, eps)
+			if len(rows) == 0 {
+				return nil, below
+			}
+		}
 	}
-	return t.RMSNorm(x, d.norm, eps)
+	return t.RMSNorm(x, d.norm, eps), below
 }
 
 // attend is the attention of one layer before its output projection.

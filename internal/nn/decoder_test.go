@@ -130,6 +130,13 @@ func TestSteadyStepAllocatesNothing(t *testing.T) {
 			}
 		}
 	}
+	c.Early = make([]bool, len(c.Tokens))
+	for i := range c.Early {
+		c.Early[i] = i%3 == 0
+	}
+	if err := d.ReadEarly(1); err != nil {
+		t.Fatal(err)
+	}
 	step := func() {
 		tape.Reset()
 		tape.Backward(tape.Add(d.Loss(tape, b, 100), d.Loss(tape, c, 100)))

@@ -35,7 +35,7 @@ func TestDecoderMatchesTransformers(t *testing.T) {
 			for i := range every {
 				every[i] = int32(i)
 			}
-			h := d.hidden(tape, b, every)
+			h, _ := d.hidden(tape, b, every, nil)
 			near(t, "logits", tape.Linear(h, d.head, nil).Value, golden["logits"], 1e-5)
 
 			tape.Reset()

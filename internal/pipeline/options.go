@@ -140,6 +140,9 @@ type SFTOptions struct {
 	LambdaOutput float64 `yaml:"lambda_output" json:"lambda_output"`
 	// LambdaJudge weighs the judgement asked at each candidate's line.
 	LambdaJudge float64 `yaml:"lambda_judge" json:"lambda_judge"`
+	// JudgeLayers are the layers below the judgements; 0 is all. The layers
+	// above learn to write the ranking from what the judgements know.
+	JudgeLayers int `yaml:"judge_layers" json:"judge_layers"`
 	// SubShare is the share of examples that show a random part of a slate.
 	SubShare float64 `yaml:"sub_share" json:"sub_share"`
 	// ValidShare of the validation slates chooses the checkpoint; the rest trains.
@@ -203,6 +206,7 @@ func (o *Options) Validate() error {
 	c.within("sft.teacher_epochs", float64(o.SFT.TeacherEpochs), 0, 1000)
 	c.within("sft.sub_share", o.SFT.SubShare, 0, 1)
 	c.within("sft.lambda_judge", o.SFT.LambdaJudge, 0, 100)
+	c.within("sft.judge_layers", float64(o.SFT.JudgeLayers), 0, float64(o.Model.Layers-1))
 	c.within("sft.teacher_share", o.SFT.TeacherShare, 0, 1)
 	c.within("sft.teacher_temperature", o.SFT.TeacherTemperature, 0, 100)
 	c.within("sft.valid_share", o.SFT.ValidShare, 0.05, 1)

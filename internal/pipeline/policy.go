@@ -53,7 +53,7 @@ func (w *world) sftStage(ctx context.Context, dir string) error {
 	}
 	w.say("SFT on %d slates, validated on %d", source.Len(), len(held))
 	options := o.OptimOptions.train(seed)
-	options.Validations = o.Validations
+	options.Validations, options.JudgeLayers = o.Validations, o.JudgeLayers
 	run := &train.Run{Dir: filepath.Join(dir, stateDir), Model: model, Source: source, Options: options}
 	if len(held) > 0 {
 		run.Validate = func(ctx context.Context) (train.Validation, error) { return w.validate(ctx, model, held) }
@@ -207,7 +207,7 @@ func (w *world) policy(model *lm.Model) (*rerank.Reranker, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := rerank.Parts{Catalog: w.data.Catalog, Tokenizer: w.tok, Builder: builder, Model: model}
+	p := rerank.Parts{Catalog: w.data.Catalog, Tokenizer: w.tok, Builder: builder, Model: model, JudgeLayers: w.job.Options.SFT.JudgeLayers}
 	if w.job.Options.Prompt.Evidence {
 		if p.Stats, p.Buckets, err = w.evidence(); err != nil {
 			return nil, err
@@ -219,7 +219,7 @@ func (w *world) policy(model *lm.Model) (*rerank.Reranker, error) {
 // seal writes the run's card, with which it serves.
 func seal(job *Job) error {
 	return rerank.Seal(job.Root, rerank.Card{
-		Stage: StageSFT, Mode: rerank.Mode(job.Options.Eval.Decode), Prompt: job.Options.promptOptions(),
+		Stage: StageSFT, Mode: rerank.Mode(job.Options.Eval.Decode), Prompt: job.Options.promptOptions(), JudgeLayers: job.Options.SFT.JudgeLayers,
 	})
 }
 

@@ -18,7 +18,7 @@ func (r *Reranker) rankJudged(session *infer.Session, p *prompt.Prompted, res *R
 	no, yes := r.parts.Builder.JudgeTokens()
 	last := p.Judged[len(p.Judged)-1]
 	res.PromptTokens = last + 1
-	logits, err := session.Judge(p.Tokens[:last+1], p.Judged, []int32{no, yes})
+	logits, err := session.Judge(p.Tokens[:last+1], p.Judged, []int32{no, yes}, r.parts.JudgeLayers)
 	res.Prefill = time.Since(start)
 	if err != nil {
 		return err

@@ -34,6 +34,8 @@ type Card struct {
 	Stage  string         `json:"stage"` // folder of the policy: RUN/Stage/model
 	Mode   Mode           `json:"mode"`
 	Prompt prompt.Options `json:"prompt"`
+	// JudgeLayers are the layers below the judgements; 0 is all of them.
+	JudgeLayers int `json:"judge_layers,omitempty"`
 	// Parts are the SHA-256 sums of what every policy of the run shares; Seal
 	// fills them in.
 	Parts map[string]string `json:"parts"`
@@ -72,7 +74,7 @@ func Open(dir string, opt OpenOptions) (*Reranker, error) {
 	if opt.Mode != "" {
 		card.Mode = opt.Mode
 	}
-	var p Parts
+	p := Parts{JudgeLayers: card.JudgeLayers}
 	if p.Catalog, err = openCatalog(dir); err != nil {
 		return nil, err
 	}

@@ -36,7 +36,9 @@ type Parts struct {
 	Model     *lm.Model
 	Stats     *evidence.Stats   // nil when prompts show no evidence
 	Buckets   *evidence.Buckets // nil when prompts show no evidence
-	Hash      string            // names all of this in replies
+	// JudgeLayers are those below the judgements of mode Judge; 0 is all.
+	JudgeLayers int
+	Hash        string // names all of this in replies
 }
 
 // Reranker ranks slates. It is safe for concurrent use.
@@ -84,6 +86,9 @@ func New(p Parts, mode Mode) (*Reranker, error) {
 	case Judge:
 		if !opt.Judge {
 			return nil, fault.Usagef("rerank: mode %q needs prompts with judge on; use mode %q", Judge, Generate)
+		}
+		if l := p.JudgeLayers; l < 0 || l > p.Model.Config.Layers {
+			return nil, fault.Inputf("judgements stand after %d layers, the model has %d: they are not of one run", l, p.Model.Config.Layers)
 		}
 	case First:
 		if r.first, err = newFirstPlace(p.Builder, opt); err != nil {

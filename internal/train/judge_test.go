@@ -68,8 +68,12 @@ func judgeSlate(k int, seed uint64) *market.Slate {
 // margin by which the policy ranks, and the answer's is that of decoding under
 // the grammar: packed behind another document, over prompts of several passes.
 func TestTrainingScoresAreThoseOfThePolicy(t *testing.T) {
-	for _, numberAt := range []string{prompt.NumberStart, prompt.NumberEnd} {
-		p := judgeWorld(t, numberAt)
+	for _, c := range []struct {
+		numberAt string
+		layers   int // below the judgements
+	}{{prompt.NumberStart, 0}, {prompt.NumberEnd, 0}, {prompt.NumberEnd, 1}} {
+		p := judgeWorld(t, c.numberAt)
+		p.JudgeLayers = c.layers
 		engine, err := infer.New(p.Model)
 		if err != nil {
 			t.Fatal(err)
@@ -88,8 +92,8 @@ func TestTrainingScoresAreThoseOfThePolicy(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			logProbs := scored(t, p.Model, &e)
-			margins := judged(t, engine, p.Builder, &e)
+			logProbs := scored(t, p.Model, &e, c.layers)
+			margins := judged(t, engine, p.Builder, &e, c.layers)
 			for i, a := range e.Asides {
 				odds := float64(margins[i])
 				if s.Grades[i] == market.GradeNone {
@@ -121,12 +125,15 @@ func close1e4(t *testing.T, what string, got float32, want float64) {
 
 // scored are the log-probabilities of what the example's positions ask, packed
 // behind another document.
-func scored(t *testing.T, m *lm.Model, e *prompt.Example) []float32 {
+func scored(t *testing.T, m *lm.Model, e *prompt.Example, judgeLayers int) []float32 {
 	t.Helper()
 	var b nn.Batch
 	appendExample(&b, &prompt.Example{Tokens: []int32{1, 2, 3}, Weights: []float32{0, 1, 1}})
 	appendExample(&b, e)
 	d := nn.NewDecoder(m)
+	if err := d.ReadEarly(judgeLayers); err != nil {
+		t.Fatal(err)
+	}
 	if err := d.Check(&b); err != nil {
 		t.Fatal(err)
 	}
@@ -134,14 +141,14 @@ func scored(t *testing.T, m *lm.Model, e *prompt.Example) []float32 {
 }
 
 // judged are the margins of yes over no, as a policy asks for them.
-func judged(t *testing.T, engine *infer.Engine, b *prompt.Builder, e *prompt.Example) []float32 {
+func judged(t *testing.T, engine *infer.Engine, b *prompt.Builder, e *prompt.Example, layers int) []float32 {
 	t.Helper()
 	no, yes := b.JudgeTokens()
 	var at []int
 	for _, a := range e.Asides {
 		at = append(at, a.At)
 	}
-	rows, err := engine.NewSession().Judge(e.Tokens[:at[len(at)-1]+1], at, []int32{no, yes})
+	rows, err := engine.NewSession().Judge(e.Tokens[:at[len(at)-1]+1], at, []int32{no, yes}, layers)
 	if err != nil {
 		t.Fatal(err)
 	}

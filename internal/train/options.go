@@ -42,6 +42,9 @@ type Options struct {
 	// NewTokensFrom freezes all but the rows of the embedding from this token
 	// on (token warm-up, GR2 section 2); 0 trains everything.
 	NewTokensFrom int
+	// JudgeLayers are the layers after which judgements (prompt.Aside) are read;
+	// 0 is all. Those above then learn from what the judgements know.
+	JudgeLayers int
 }
 
 // rate is the learning rate after a share done of the stage: linear warm-up,

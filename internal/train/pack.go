@@ -73,6 +73,7 @@ func appendExample(b *nn.Batch, e *prompt.Example) float64 {
 		b.Allowed = make([][]int32, len(b.Tokens))
 	}
 	b.Tokens = append(b.Tokens, e.Tokens...)
+	b.Early = append(b.Early, make([]bool, len(e.Tokens))...)
 	start, last := len(b.Tokens)-len(e.Tokens), len(e.Tokens)-1
 	sum := 0.0
 	for t := range e.Tokens {
@@ -94,7 +95,7 @@ func appendExample(b *nn.Batch, e *prompt.Example) float64 {
 		if b.Weights[at] != 0 {
 			continue // the document itself asks there
 		}
-		b.Targets[at], b.Weights[at], b.Allowed[at] = a.Token, a.Weight, a.Allowed
+		b.Targets[at], b.Weights[at], b.Allowed[at], b.Early[at] = a.Token, a.Weight, a.Allowed, true
 		sum += float64(a.Weight)
 	}
 	return sum

@@ -83,6 +83,9 @@ func (r *Run) Do(ctx context.Context) (Result, error) {
 	l := &loop{Run: r, decoder: nn.NewDecoder(r.Model), tape: nn.NewTape(), feed: newFeed(r.Source, &r.Options), began: time.Now()}
 	l.freeze()
 	o := &r.Options
+	if err := l.decoder.ReadEarly(o.JudgeLayers % r.Model.Config.Layers); err != nil {
+		return Result{}, err
+	}
 	l.adam = nn.NewAdamW(l.decoder.Params(), nn.AdamWOptions{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: o.Decay})
 	if err := l.resume(); err != nil {
 		return Result{}, err
