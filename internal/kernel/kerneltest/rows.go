@@ -115,7 +115,7 @@ func conformRows(t *testing.T) {
 	for _, op := range rowOps {
 		t.Run(op.name, func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
-				n := rapid.IntRange(0, 80).Draw(rt, "n")
+				n := rapid.IntRange(0, 160).Draw(rt, "n")
 				m.reset(rapid.Uint64().Draw(rt, "seed"))
 				op.check(t, m, n)
 			})
@@ -183,7 +183,7 @@ func conformReductions(t *testing.T) {
 	for _, op := range ops {
 		t.Run(op.name, func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
-				n := rapid.IntRange(0, 80).Draw(rt, "n")
+				n := rapid.IntRange(0, 160).Draw(rt, "n")
 				m.reset(rapid.Uint64().Draw(rt, "seed"))
 				x, y := m.normal(n), m.normal(n)
 				got, want := float64(op.run(x, y)), op.want(widen(x), widen(y))
