@@ -4,10 +4,20 @@
 
 package kernel
 
-// microAVX2 is microPortable for AVX2 and FMA, with a tile of 6x16.
+// micro2AVX2 is microPortable for AVX2 and FMA, with tiles of 2x16.
 //
 //go:noescape
-func microAVX2(k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+func micro2AVX2(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+
+// micro4AVX2 is microPortable for AVX2 and FMA, with tiles of 4x16.
+//
+//go:noescape
+func micro4AVX2(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+
+// micro6AVX2 is microPortable for AVX2 and FMA, with tiles of 6x16.
+//
+//go:noescape
+func micro6AVX2(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
 
 // transpose6AVX2 is transposePortable for AVX2 and FMA on 6 lanes and k a multiple of 8;
 // it writes 8 floats per step.

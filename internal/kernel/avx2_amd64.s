@@ -4,26 +4,344 @@
 
 #include "textflag.h"
 
-// func microAVX2(k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+// func micro2AVX2(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·microAVX2(SB), NOSPLIT, $0-104
-	MOVQ       k+0(FP), AX
-	MOVQ       a_base+16(FP), CX
-	MOVQ       b_base+40(FP), DX
-	MOVQ       c_base+72(FP), BX
-	MOVQ       ldc+96(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       BX, DI
+TEXT ·micro2AVX2(SB), NOSPLIT, $0-112
+	MOVQ tiles+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ c_base+80(FP), DX
+	MOVQ ldc+104(FP), BX
+	SHLQ $0x02, BX
+
+micro2tile:
+	CMPQ       AX, $+1
+	JLT        micro2tileend
+	MOVQ       b_base+48(FP), SI
+	MOVQ       DX, DI
 	PREFETCHT0 60(DI)
-	ADDQ       SI, DI
+	ADDQ       BX, DI
 	PREFETCHT0 60(DI)
-	ADDQ       SI, DI
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       k+8(FP), DI
+
+micro2k4:
+	CMPQ         DI, $+4
+	JLT          micro2k4end
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	VBROADCASTSS (CX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 4(CX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	VMOVUPS      64(SI), Y4
+	VMOVUPS      96(SI), Y5
+	VBROADCASTSS 24(CX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 28(CX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	VMOVUPS      128(SI), Y4
+	VMOVUPS      160(SI), Y5
+	VBROADCASTSS 48(CX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 52(CX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	VMOVUPS      192(SI), Y4
+	VMOVUPS      224(SI), Y5
+	VBROADCASTSS 72(CX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 76(CX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         $+96, CX
+	ADDQ         $+256, SI
+	SUBQ         $+4, DI
+	JMP          micro2k4
+
+micro2k4end:
+micro2k1:
+	CMPQ         DI, $+1
+	JLT          micro2k1end
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	VBROADCASTSS (CX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 4(CX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         $+24, CX
+	ADDQ         $+64, SI
+	SUBQ         $+1, DI
+	JMP          micro2k1
+
+micro2k1end:
+	MOVQ         DX, SI
+	VBROADCASTSS alpha+16(FP), Y4
+	VMULPS       Y4, Y0, Y0
+	VMULPS       Y4, Y1, Y1
+	VMULPS       Y4, Y2, Y2
+	VMULPS       Y4, Y3, Y3
+	VBROADCASTSS beta+72(FP), Y4
+	VXORPS       Y5, Y5, Y5
+	VUCOMISS     X5, X4
+	JNE          micro2blend
+	JPS          micro2blend
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	ADDQ         BX, SI
+	VMOVUPS      Y2, (SI)
+	VMOVUPS      Y3, 32(SI)
+	JMP          micro2stored
+
+micro2blend:
+	MOVQ        DX, SI
+	VMOVUPS     (SI), Y5
+	VFMADD231PS Y5, Y4, Y0
+	VMOVUPS     Y0, (SI)
+	VMOVUPS     32(SI), Y0
+	VFMADD231PS Y0, Y4, Y1
+	VMOVUPS     Y1, 32(SI)
+	ADDQ        BX, SI
+	VMOVUPS     (SI), Y0
+	VFMADD231PS Y0, Y4, Y2
+	VMOVUPS     Y2, (SI)
+	VMOVUPS     32(SI), Y0
+	VFMADD231PS Y0, Y4, Y3
+	VMOVUPS     Y3, 32(SI)
+
+micro2stored:
+	ADDQ BX, DX
+	ADDQ BX, DX
+	SUBQ $+1, AX
+	JMP  micro2tile
+
+micro2tileend:
+	VZEROUPPER
+	RET
+
+// func micro4AVX2(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·micro4AVX2(SB), NOSPLIT, $0-112
+	MOVQ tiles+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ c_base+80(FP), DX
+	MOVQ ldc+104(FP), BX
+	SHLQ $0x02, BX
+
+micro4tile:
+	CMPQ       AX, $+1
+	JLT        micro4tileend
+	MOVQ       b_base+48(FP), SI
+	MOVQ       DX, DI
 	PREFETCHT0 60(DI)
-	ADDQ       SI, DI
+	ADDQ       BX, DI
 	PREFETCHT0 60(DI)
-	ADDQ       SI, DI
+	ADDQ       BX, DI
 	PREFETCHT0 60(DI)
-	ADDQ       SI, DI
+	ADDQ       BX, DI
+	PREFETCHT0 60(DI)
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       k+8(FP), DI
+
+micro4k4:
+	CMPQ         DI, $+4
+	JLT          micro4k4end
+	VMOVUPS      (SI), Y8
+	VMOVUPS      32(SI), Y9
+	VBROADCASTSS (CX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 4(CX), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 8(CX), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 12(CX), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	VMOVUPS      64(SI), Y8
+	VMOVUPS      96(SI), Y9
+	VBROADCASTSS 24(CX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 28(CX), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 32(CX), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 36(CX), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	VMOVUPS      128(SI), Y8
+	VMOVUPS      160(SI), Y9
+	VBROADCASTSS 48(CX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 52(CX), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 56(CX), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 60(CX), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	VMOVUPS      192(SI), Y8
+	VMOVUPS      224(SI), Y9
+	VBROADCASTSS 72(CX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 76(CX), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 80(CX), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 84(CX), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $+96, CX
+	ADDQ         $+256, SI
+	SUBQ         $+4, DI
+	JMP          micro4k4
+
+micro4k4end:
+micro4k1:
+	CMPQ         DI, $+1
+	JLT          micro4k1end
+	VMOVUPS      (SI), Y8
+	VMOVUPS      32(SI), Y9
+	VBROADCASTSS (CX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 4(CX), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 8(CX), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 12(CX), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $+24, CX
+	ADDQ         $+64, SI
+	SUBQ         $+1, DI
+	JMP          micro4k1
+
+micro4k1end:
+	MOVQ         DX, SI
+	VBROADCASTSS alpha+16(FP), Y8
+	VMULPS       Y8, Y0, Y0
+	VMULPS       Y8, Y1, Y1
+	VMULPS       Y8, Y2, Y2
+	VMULPS       Y8, Y3, Y3
+	VMULPS       Y8, Y4, Y4
+	VMULPS       Y8, Y5, Y5
+	VMULPS       Y8, Y6, Y6
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS beta+72(FP), Y8
+	VXORPS       Y9, Y9, Y9
+	VUCOMISS     X9, X8
+	JNE          micro4blend
+	JPS          micro4blend
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	ADDQ         BX, SI
+	VMOVUPS      Y2, (SI)
+	VMOVUPS      Y3, 32(SI)
+	ADDQ         BX, SI
+	VMOVUPS      Y4, (SI)
+	VMOVUPS      Y5, 32(SI)
+	ADDQ         BX, SI
+	VMOVUPS      Y6, (SI)
+	VMOVUPS      Y7, 32(SI)
+	JMP          micro4stored
+
+micro4blend:
+	MOVQ        DX, SI
+	VMOVUPS     (SI), Y9
+	VFMADD231PS Y9, Y8, Y0
+	VMOVUPS     Y0, (SI)
+	VMOVUPS     32(SI), Y0
+	VFMADD231PS Y0, Y8, Y1
+	VMOVUPS     Y1, 32(SI)
+	ADDQ        BX, SI
+	VMOVUPS     (SI), Y0
+	VFMADD231PS Y0, Y8, Y2
+	VMOVUPS     Y2, (SI)
+	VMOVUPS     32(SI), Y0
+	VFMADD231PS Y0, Y8, Y3
+	VMOVUPS     Y3, 32(SI)
+	ADDQ        BX, SI
+	VMOVUPS     (SI), Y0
+	VFMADD231PS Y0, Y8, Y4
+	VMOVUPS     Y4, (SI)
+	VMOVUPS     32(SI), Y0
+	VFMADD231PS Y0, Y8, Y5
+	VMOVUPS     Y5, 32(SI)
+	ADDQ        BX, SI
+	VMOVUPS     (SI), Y0
+	VFMADD231PS Y0, Y8, Y6
+	VMOVUPS     Y6, (SI)
+	VMOVUPS     32(SI), Y0
+	VFMADD231PS Y0, Y8, Y7
+	VMOVUPS     Y7, 32(SI)
+
+micro4stored:
+	ADDQ BX, DX
+	ADDQ BX, DX
+	ADDQ BX, DX
+	ADDQ BX, DX
+	SUBQ $+1, AX
+	JMP  micro4tile
+
+micro4tileend:
+	VZEROUPPER
+	RET
+
+// func micro6AVX2(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·micro6AVX2(SB), NOSPLIT, $0-112
+	MOVQ tiles+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ c_base+80(FP), DX
+	MOVQ ldc+104(FP), BX
+	SHLQ $0x02, BX
+
+micro6tile:
+	CMPQ       AX, $+1
+	JLT        micro6tileend
+	MOVQ       b_base+48(FP), SI
+	MOVQ       DX, DI
+	PREFETCHT0 60(DI)
+	ADDQ       BX, DI
+	PREFETCHT0 60(DI)
+	ADDQ       BX, DI
+	PREFETCHT0 60(DI)
+	ADDQ       BX, DI
+	PREFETCHT0 60(DI)
+	ADDQ       BX, DI
+	PREFETCHT0 60(DI)
+	ADDQ       BX, DI
 	PREFETCHT0 60(DI)
 	VXORPS     Y0, Y0, Y0
 	VXORPS     Y1, Y1, Y1
@@ -37,12 +355,13 @@ TEXT ·microAVX2(SB), NOSPLIT, $0-104
 	VXORPS     Y9, Y9, Y9
 	VXORPS     Y10, Y10, Y10
 	VXORPS     Y11, Y11, Y11
+	MOVQ       k+8(FP), DI
 
-micro4:
-	CMPQ         AX, $+4
-	JLT          micro4end
-	VMOVUPS      (DX), Y12
-	VMOVUPS      32(DX), Y13
+micro6k4:
+	CMPQ         DI, $+4
+	JLT          micro6k4end
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
@@ -61,8 +380,8 @@ micro4:
 	VBROADCASTSS 20(CX), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
-	VMOVUPS      64(DX), Y12
-	VMOVUPS      96(DX), Y13
+	VMOVUPS      64(SI), Y12
+	VMOVUPS      96(SI), Y13
 	VBROADCASTSS 24(CX), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
@@ -81,8 +400,8 @@ micro4:
 	VBROADCASTSS 44(CX), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
-	VMOVUPS      128(DX), Y12
-	VMOVUPS      160(DX), Y13
+	VMOVUPS      128(SI), Y12
+	VMOVUPS      160(SI), Y13
 	VBROADCASTSS 48(CX), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
@@ -101,8 +420,8 @@ micro4:
 	VBROADCASTSS 68(CX), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
-	VMOVUPS      192(DX), Y12
-	VMOVUPS      224(DX), Y13
+	VMOVUPS      192(SI), Y12
+	VMOVUPS      224(SI), Y13
 	VBROADCASTSS 72(CX), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
@@ -122,16 +441,16 @@ micro4:
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
 	ADDQ         $+96, CX
-	ADDQ         $+256, DX
-	SUBQ         $+4, AX
-	JMP          micro4
+	ADDQ         $+256, SI
+	SUBQ         $+4, DI
+	JMP          micro6k4
 
-micro4end:
-micro1:
-	CMPQ         AX, $+1
-	JLT          micro1end
-	VMOVUPS      (DX), Y12
-	VMOVUPS      32(DX), Y13
+micro6k4end:
+micro6k1:
+	CMPQ         DI, $+1
+	JLT          micro6k1end
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
@@ -151,13 +470,13 @@ micro1:
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
 	ADDQ         $+24, CX
-	ADDQ         $+64, DX
-	SUBQ         $+1, AX
-	JMP          micro1
+	ADDQ         $+64, SI
+	SUBQ         $+1, DI
+	JMP          micro6k1
 
-micro1end:
-	MOVQ         BX, AX
-	VBROADCASTSS alpha+8(FP), Y12
+micro6k1end:
+	MOVQ         DX, SI
+	VBROADCASTSS alpha+16(FP), Y12
 	VMULPS       Y12, Y0, Y0
 	VMULPS       Y12, Y1, Y1
 	VMULPS       Y12, Y2, Y2
@@ -170,75 +489,85 @@ micro1end:
 	VMULPS       Y12, Y9, Y9
 	VMULPS       Y12, Y10, Y10
 	VMULPS       Y12, Y11, Y11
-	VBROADCASTSS beta+64(FP), Y12
+	VBROADCASTSS beta+72(FP), Y12
 	VXORPS       Y13, Y13, Y13
 	VUCOMISS     X13, X12
-	JNE          microblend
-	JPS          microblend
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         SI, AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         SI, AX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y5, 32(AX)
-	ADDQ         SI, AX
-	VMOVUPS      Y6, (AX)
-	VMOVUPS      Y7, 32(AX)
-	ADDQ         SI, AX
-	VMOVUPS      Y8, (AX)
-	VMOVUPS      Y9, 32(AX)
-	ADDQ         SI, AX
-	VMOVUPS      Y10, (AX)
-	VMOVUPS      Y11, 32(AX)
-	JMP          microstored
+	JNE          micro6blend
+	JPS          micro6blend
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	ADDQ         BX, SI
+	VMOVUPS      Y2, (SI)
+	VMOVUPS      Y3, 32(SI)
+	ADDQ         BX, SI
+	VMOVUPS      Y4, (SI)
+	VMOVUPS      Y5, 32(SI)
+	ADDQ         BX, SI
+	VMOVUPS      Y6, (SI)
+	VMOVUPS      Y7, 32(SI)
+	ADDQ         BX, SI
+	VMOVUPS      Y8, (SI)
+	VMOVUPS      Y9, 32(SI)
+	ADDQ         BX, SI
+	VMOVUPS      Y10, (SI)
+	VMOVUPS      Y11, 32(SI)
+	JMP          micro6stored
 
-microblend:
-	MOVQ        BX, AX
-	VMOVUPS     (AX), Y13
+micro6blend:
+	MOVQ        DX, SI
+	VMOVUPS     (SI), Y13
 	VFMADD231PS Y13, Y12, Y0
-	VMOVUPS     Y0, (AX)
-	VMOVUPS     32(AX), Y0
+	VMOVUPS     Y0, (SI)
+	VMOVUPS     32(SI), Y0
 	VFMADD231PS Y0, Y12, Y1
-	VMOVUPS     Y1, 32(AX)
-	ADDQ        SI, AX
-	VMOVUPS     (AX), Y0
+	VMOVUPS     Y1, 32(SI)
+	ADDQ        BX, SI
+	VMOVUPS     (SI), Y0
 	VFMADD231PS Y0, Y12, Y2
-	VMOVUPS     Y2, (AX)
-	VMOVUPS     32(AX), Y0
+	VMOVUPS     Y2, (SI)
+	VMOVUPS     32(SI), Y0
 	VFMADD231PS Y0, Y12, Y3
-	VMOVUPS     Y3, 32(AX)
-	ADDQ        SI, AX
-	VMOVUPS     (AX), Y0
+	VMOVUPS     Y3, 32(SI)
+	ADDQ        BX, SI
+	VMOVUPS     (SI), Y0
 	VFMADD231PS Y0, Y12, Y4
-	VMOVUPS     Y4, (AX)
-	VMOVUPS     32(AX), Y0
+	VMOVUPS     Y4, (SI)
+	VMOVUPS     32(SI), Y0
 	VFMADD231PS Y0, Y12, Y5
-	VMOVUPS     Y5, 32(AX)
-	ADDQ        SI, AX
-	VMOVUPS     (AX), Y0
+	VMOVUPS     Y5, 32(SI)
+	ADDQ        BX, SI
+	VMOVUPS     (SI), Y0
 	VFMADD231PS Y0, Y12, Y6
-	VMOVUPS     Y6, (AX)
-	VMOVUPS     32(AX), Y0
+	VMOVUPS     Y6, (SI)
+	VMOVUPS     32(SI), Y0
 	VFMADD231PS Y0, Y12, Y7
-	VMOVUPS     Y7, 32(AX)
-	ADDQ        SI, AX
-	VMOVUPS     (AX), Y0
+	VMOVUPS     Y7, 32(SI)
+	ADDQ        BX, SI
+	VMOVUPS     (SI), Y0
 	VFMADD231PS Y0, Y12, Y8
-	VMOVUPS     Y8, (AX)
-	VMOVUPS     32(AX), Y0
+	VMOVUPS     Y8, (SI)
+	VMOVUPS     32(SI), Y0
 	VFMADD231PS Y0, Y12, Y9
-	VMOVUPS     Y9, 32(AX)
-	ADDQ        SI, AX
-	VMOVUPS     (AX), Y0
+	VMOVUPS     Y9, 32(SI)
+	ADDQ        BX, SI
+	VMOVUPS     (SI), Y0
 	VFMADD231PS Y0, Y12, Y10
-	VMOVUPS     Y10, (AX)
-	VMOVUPS     32(AX), Y0
+	VMOVUPS     Y10, (SI)
+	VMOVUPS     32(SI), Y0
 	VFMADD231PS Y0, Y12, Y11
-	VMOVUPS     Y11, 32(AX)
+	VMOVUPS     Y11, 32(SI)
 
-microstored:
+micro6stored:
+	ADDQ BX, DX
+	ADDQ BX, DX
+	ADDQ BX, DX
+	ADDQ BX, DX
+	ADDQ BX, DX
+	ADDQ BX, DX
+	SUBQ $+1, AX
+	JMP  micro6tile
+
+micro6tileend:
 	VZEROUPPER
 	RET
 
@@ -387,50 +716,56 @@ transpose8end:
 	RET
 
 // func copySteps6AVX2(panel []float32, src []float32, ld int, k int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·copySteps6AVX2(SB), NOSPLIT, $0-64
 	MOVQ panel_base+0(FP), AX
 	MOVQ src_base+24(FP), CX
 	MOVQ ld+48(FP), DX
 	SHLQ $0x02, DX
 	MOVQ k+56(FP), BX
+	LEAQ (CX)(DX*8), SI
 
 copySteps6k:
-	CMPQ    BX, $+1
-	JLT     copySteps6kend
-	VMOVUPS (CX), X0
-	VMOVUPS X0, (AX)
-	MOVQ    16(CX), SI
-	MOVQ    SI, 16(AX)
-	ADDQ    DX, CX
-	ADDQ    $+24, AX
-	SUBQ    $+1, BX
-	JMP     copySteps6k
+	CMPQ       BX, $+1
+	JLT        copySteps6kend
+	PREFETCHT0 (SI)
+	VMOVUPS    (CX), X0
+	VMOVUPS    X0, (AX)
+	MOVQ       16(CX), DI
+	MOVQ       DI, 16(AX)
+	ADDQ       DX, CX
+	ADDQ       DX, SI
+	ADDQ       $+24, AX
+	SUBQ       $+1, BX
+	JMP        copySteps6k
 
 copySteps6kend:
 	VZEROUPPER
 	RET
 
 // func copySteps16AVX2(panel []float32, src []float32, ld int, k int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·copySteps16AVX2(SB), NOSPLIT, $0-64
 	MOVQ panel_base+0(FP), AX
 	MOVQ src_base+24(FP), CX
 	MOVQ ld+48(FP), DX
 	SHLQ $0x02, DX
 	MOVQ k+56(FP), BX
+	LEAQ (CX)(DX*8), SI
 
 copySteps16k:
-	CMPQ    BX, $+1
-	JLT     copySteps16kend
-	VMOVUPS (CX), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(CX), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, CX
-	ADDQ    $+64, AX
-	SUBQ    $+1, BX
-	JMP     copySteps16k
+	CMPQ       BX, $+1
+	JLT        copySteps16kend
+	PREFETCHT0 (SI)
+	VMOVUPS    (CX), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(CX), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, CX
+	ADDQ       DX, SI
+	ADDQ       $+64, AX
+	SUBQ       $+1, BX
+	JMP        copySteps16k
 
 copySteps16kend:
 	VZEROUPPER

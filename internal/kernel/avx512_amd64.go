@@ -4,10 +4,20 @@
 
 package kernel
 
-// microAVX512 is microPortable for AVX-512, with a tile of 12x32.
+// micro4AVX512 is microPortable for AVX-512, with tiles of 4x32.
 //
 //go:noescape
-func microAVX512(k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+func micro4AVX512(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+
+// micro8AVX512 is microPortable for AVX-512, with tiles of 8x32.
+//
+//go:noescape
+func micro8AVX512(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+
+// micro12AVX512 is microPortable for AVX-512, with tiles of 12x32.
+//
+//go:noescape
+func micro12AVX512(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
 
 // transpose12AVX512 is transposePortable for AVX-512 on 12 lanes and k a multiple of 16;
 // it writes 16 floats per step.

@@ -15,7 +15,7 @@
 // kerneltest. A build with the tag noasm holds the portable variant only.
 //
 // A further variant is a value of type variant, its assembly and a line in
-// detect; its mr must divide rowBlock and its tile fit tileMax.
+// detect; its rowStep must divide its mr and its tile fit tileMax.
 //
 // For one variant a result depends on the operands and shapes alone: never on
 // Threads, nor on what else runs. Gemm splits its work by shape, every element

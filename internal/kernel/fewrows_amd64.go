@@ -16,20 +16,12 @@ type rowKernels struct {
 	dot  func(x, y []float32) float32
 }
 
-// dotRows keeps as many rows of B in L1 as it can while all rows of A meet them.
+// dotRows lets each group of rows of A, which stay in L1, meet all rows of B.
 func (r *rowKernels) dotRows(m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
-	const cached = 6144 // floats of B in L1
-	stride := n
-	if m > len(r.dots) {
-		stride = max(4, cached/k&^3)
-	}
-	for j := 0; j < n; j += stride {
-		cols := min(stride, n-j)
-		for i := 0; i < m; {
-			rows := rowGroup(m-i, len(r.dots))
-			r.dotGroup(rows, cols, k, alpha, a[i*lda:], lda, b[j*ldb:], ldb, beta, c[i*ldc+j:], ldc)
-			i += rows
-		}
+	for i := 0; i < m; {
+		rows := rowGroup(m-i, len(r.dots))
+		r.dotGroup(rows, n, k, alpha, a[i*lda:], lda, b, ldb, beta, c[i*ldc:], ldc)
+		i += rows
 	}
 }
 

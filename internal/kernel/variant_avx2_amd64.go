@@ -8,6 +8,7 @@ var avx2 = variant{
 	name:       "avx2",
 	mr:         6,
 	nr:         16,
+	rowStep:    2,
 	micro:      microAVX2,
 	transpose:  transposeAVX2,
 	copySteps:  copyStepsAVX2,
@@ -36,6 +37,24 @@ var rowsAVX2 = &rowKernels{
 	dots: []dotRowsFunc{dotRows1AVX2, dotRows2AVX2, dotRows3AVX2},
 	sums: []sumRowsFunc{sumRows1AVX2, sumRows2AVX2, sumRows3AVX2},
 	dot:  dotAVX2,
+}
+
+// microAVX2 takes whole tiles, then two thirds or one third of one.
+func microAVX2(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int) {
+	const mr = 6
+	tiles, rest := rows/mr, rows%mr
+	if tiles > 0 {
+		micro6AVX2(tiles, k, alpha, a, b, beta, c, ldc)
+	}
+	if rest == 0 {
+		return
+	}
+	a, c = a[tiles*mr*k+mr-rest:], c[tiles*mr*ldc:]
+	if rest == 2 {
+		micro2AVX2(1, k, alpha, a, b, beta, c, ldc)
+	} else {
+		micro4AVX2(1, k, alpha, a, b, beta, c, ldc)
+	}
 }
 
 // transposeAVX2 transposes 8 steps at a time and leaves the last few, and

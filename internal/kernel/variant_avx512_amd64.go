@@ -8,6 +8,7 @@ var avx512 = variant{
 	name:       "avx512",
 	mr:         12,
 	nr:         32,
+	rowStep:    4,
 	micro:      microAVX512,
 	transpose:  transposeAVX512,
 	copySteps:  copyStepsAVX512,
@@ -42,6 +43,24 @@ var rowsAVX512 = &rowKernels{
 		sumRows4AVX512, sumRows5AVX512, sumRows6AVX512,
 	},
 	dot: dotAVX512,
+}
+
+// microAVX512 takes whole tiles, then two thirds or one third of one.
+func microAVX512(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int) {
+	const mr = 12
+	tiles, rest := rows/mr, rows%mr
+	if tiles > 0 {
+		micro12AVX512(tiles, k, alpha, a, b, beta, c, ldc)
+	}
+	if rest == 0 {
+		return
+	}
+	a, c = a[tiles*mr*k+mr-rest:], c[tiles*mr*ldc:]
+	if rest == 4 {
+		micro4AVX512(1, k, alpha, a, b, beta, c, ldc)
+	} else {
+		micro8AVX512(1, k, alpha, a, b, beta, c, ldc)
+	}
 }
 
 // transposeAVX512 transposes 16 steps at a time and leaves the last few, and

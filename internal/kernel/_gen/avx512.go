@@ -77,6 +77,9 @@ func (avx512) turn(rows int, src, ld GPVirtual, column func(y VecVirtual)) {
 		LEAQ(Mem{Base: groups[g-1].at, Index: ld, Scale: 4}, at)
 		groups = append(groups, strided{at: at, ld: ld, ld3: ld3})
 	}
+	for i := range rows {
+		PREFETCHT0(groups[i/4].row(i%4, 2*cacheLine))
+	}
 	for quarter := range 4 {
 		var in [4]VecVirtual // row i of each group
 		for i := range in {

@@ -9,7 +9,9 @@ import (
 )
 
 func matrixKernels() {
-	micro(cpu.mr, cpu.nv)
+	for rows := cpu.mr / 3; rows <= cpu.mr; rows += cpu.mr / 3 {
+		micro(rows, cpu.nv)
+	}
 	for _, rows := range cpu.across {
 		transpose(rows)
 	}
@@ -21,52 +23,66 @@ func matrixKernels() {
 	}
 }
 
-// micro is the tile of C that stays in registers: mr rows of nv vectors. With
-// 6x2 it takes twelve accumulators, two vectors of B and two broadcasts of A.
-func micro(mr, nv int) {
-	function("micro", "", "func(k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int)",
-		fmt.Sprintf(", with a tile of %dx%d", mr, nv*cpu.lanes))
-	k, a, b, c, ldc := integer("k"), base("a"), base("b"), base("c"), stride("ldc")
+// micro is a column of tiles of C, each of which stays in registers: rows of nv
+// vectors. With 6x2 vectors of eight it takes twelve accumulators, two vectors of
+// B and two broadcasts of A. Tiles of fewer rows than the panels of A are for the
+// bottom of C.
+func micro(rows, nv int) {
+	name := fmt.Sprintf("micro%d", rows)
+	function("micro", fmt.Sprint(rows), "func(tiles, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int)",
+		fmt.Sprintf(", with tiles of %dx%d", rows, nv*cpu.lanes))
+	tiles, a, c, ldc := integer("tiles"), base("a"), base("c"), stride("ldc")
+	countdown(name+"tile", tiles, 1, func() {
+		b := base("b")
+		prefetchTile(rows, nv, c, ldc)
+		acc := accumulators(rows, nv)
+		k := integer("k")
+		for _, unroll := range []int{4, 1} {
+			countdown(fmt.Sprintf("%sk%d", name, unroll), k, unroll, func() {
+				for at := range unroll {
+					microStep(acc, a, b, at)
+				}
+				ADDQ(I32(4*unroll*cpu.mr), a)
+				ADDQ(I32(unroll*nv*cpu.bytes), b)
+			})
+		}
+		finish(name, acc, c, ldc, nil)
+		for range rows {
+			ADDQ(ldc, c)
+		}
+	})
+	leave()
+}
+
+// prefetchTile asks for the lines of a tile of C.
+func prefetchTile(rows, nv int, c, ldc GPVirtual) {
 	row := GP64()
 	MOVQ(c, row)
-	for i := range mr {
+	for i := range rows {
 		for disp := nv*cpu.bytes - 4; disp >= 0; disp -= cacheLine {
 			PREFETCHT0(Mem{Base: row, Disp: disp})
 		}
-		if i < mr-1 {
+		if i < rows-1 {
 			ADDQ(ldc, row)
 		}
 	}
-	acc := accumulators(mr, nv)
-	step := func(at int) {
-		bs := make([]VecVirtual, nv)
+}
+
+// microStep adds the products of one step of the panels at a and b, the at-th
+// from there.
+func microStep(acc [][]VecVirtual, a, b GPVirtual, at int) {
+	nv := len(acc[0])
+	bs := make([]VecVirtual, nv)
+	for j := range bs {
+		bs[j] = cpu.load(Mem{Base: b, Disp: (at*nv + j) * cpu.bytes}, nil)
+	}
+	for i := range acc {
+		x := cpu.vector()
+		VBROADCASTSS(Mem{Base: a, Disp: 4 * (at*cpu.mr + i)}, x)
 		for j := range bs {
-			bs[j] = cpu.vector()
-			VMOVUPS(Mem{Base: b, Disp: (at*nv + j) * cpu.bytes}, bs[j])
-		}
-		for i := range mr {
-			x := cpu.vector()
-			VBROADCASTSS(Mem{Base: a, Disp: 4 * (at*mr + i)}, x)
-			for j := range bs {
-				VFMADD231PS(bs[j], x, acc[i][j])
-			}
+			VFMADD231PS(bs[j], x, acc[i][j])
 		}
 	}
-	const unroll = 4
-	countdown("micro4", k, unroll, func() {
-		for at := range unroll {
-			step(at)
-		}
-		ADDQ(I32(4*unroll*mr), a)
-		ADDQ(I32(unroll*nv*cpu.bytes), b)
-	})
-	countdown("micro1", k, 1, func() {
-		step(0)
-		ADDQ(I32(4*mr), a)
-		ADDQ(I32(nv*cpu.bytes), b)
-	})
-	finish("micro", acc, c, ldc, nil)
-	leave()
 }
 
 func accumulators(rows, cols int) [][]VecVirtual {

@@ -14,7 +14,12 @@ func copySteps(floats int) {
 	function("copySteps", fmt.Sprint(floats), "func(panel, src []float32, ld, k int)",
 		fmt.Sprintf(", with width = %d", floats))
 	panel, src, ld, k := base("panel"), base("src"), stride("ld"), integer("k")
+	ahead := GP64()
+	LEAQ(Mem{Base: src, Index: ld, Scale: prefetchRows}, ahead)
 	countdown(name+"k", k, 1, func() {
+		for at := 0; at < floats; at += cacheLine / 4 {
+			PREFETCHT0(Mem{Base: ahead, Disp: 4 * at})
+		}
 		at := 0
 		for _, size := range []int{16, 8, 4, 2} {
 			for ; size <= cpu.lanes && at+size <= floats; at += size {
@@ -22,6 +27,7 @@ func copySteps(floats int) {
 			}
 		}
 		ADDQ(ld, src)
+		ADDQ(ld, ahead)
 		ADDQ(I32(4*floats), panel)
 	})
 	leave()
