@@ -9,5 +9,8 @@ func detect() []*variant {
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
 		found = append(found, &avx2)
 	}
+	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512DQ && cpu.X86.HasBMI2 {
+		found = append(found, &avx512)
+	}
 	return found
 }

@@ -2,15 +2,16 @@ package kernel
 
 import "fmt"
 
-// Block sizes in elements. A packed block of A (rowBlock x depthBlock) stays in
+// Block sizes in elements. A packed block of A (maxRows x depthBlock) stays in
 // the L2 cache of its worker, a panel of B (depthBlock x nr) in L1; the packed
-// part of B, which all workers share, is bounded by depthMax and packMax.
+// slab of B (packMax), which all workers share, should stay in L2 as well.
 const (
 	depthBlock = 256
-	rowBlock   = 96 // a multiple of every variant's mr
-	depthMax   = 4096
-	packMax    = 1 << 21
-	fewRows    = 32      // up to here packing costs more than it saves
+	packMax    = 3 << 17
+	maxRows    = 192     // of C in a task
+	minRows    = 48      // of C in a task: a panel of B should meet a few tiles
+	packSteps  = 16      // of A, transposed, that are packed at a time
+	fewRows    = 64      // up to here packing costs more than it saves
 	splitWork  = 1 << 19 // multiply-adds that are worth waking a helper for
 	colBlock   = 64      // columns a task of the few-row path takes
 )
@@ -93,7 +94,8 @@ type gemm struct {
 	// The slab of B under way: columns col.. (cols of them), depths depth.. .
 	col, cols, depth, depths int
 	packedB                  []float32 // panels of nr columns, each depths x nr
-	colTasks, colsPerTask    int       // a task is one row block and colsPerTask columns
+	rowsPerTask, colsPerTask int       // of C; a task packs its rows of A
+	colTasks                 int       // tasks beside each other
 
 	packTask, tileTask, fewTask func(int)
 }
@@ -115,27 +117,31 @@ func (g *gemm) release() {
 }
 
 // runPacked walks over slabs of B. A slab is packed once; then each task packs
-// its own rows of A, a depth block at a time, and multiplies.
+// its own rows of A and multiplies. Work is split by shape, not by Threads,
+// since the result must not depend on it (nor does it).
 func (g *gemm) runPacked() {
-	nr := g.v.nr
-	slab := min(g.k, depthMax)
-	wide := max(nr, packMax/slab/nr*nr)
+	mr, nr := g.v.mr, g.v.nr
+	g.rowsPerTask = even(g.m, max(minRows, min(maxRows, g.m/16)), mr)
+	rowTasks := ceil(g.m, g.rowsPerTask)
+	deep := even(g.k, depthBlock, 16)
+	wide := even(g.n, max(nr, packMax/deep), nr)
 	for g.col = 0; g.col < g.n; g.col += g.cols {
 		g.cols = min(wide, g.n-g.col)
 		panels := ceil(g.cols, nr)
-		rowTasks := ceil(g.m, rowBlock)
-		// At least eight tasks where there is work for them: by shape, not by
-		// Threads, since the result must not depend on it (nor does it).
 		g.colsPerTask = ceil(panels, min(panels, ceil(8, rowTasks))) * nr
 		g.colTasks = ceil(g.cols, g.colsPerTask)
 		for g.depth = 0; g.depth < g.k; g.depth += g.depths {
-			g.depths = min(slab, g.k-g.depth)
+			g.depths = min(deep, g.k-g.depth)
 			g.packedB = grow(g.packedB, panels*nr*g.depths)
 			g.parallel(panels, 4*g.depths*nr, g.packTask)
-			g.parallel(rowTasks*g.colTasks, g.depths*min(g.m, rowBlock)*g.colsPerTask, g.tileTask)
+			g.parallel(rowTasks*g.colTasks, g.depths*g.rowsPerTask*g.colsPerTask, g.tileTask)
 		}
 	}
 }
+
+// even cuts n into pieces of about the same size, a multiple of unit, of about
+// limit at most.
+func even(n, limit, unit int) int { return ceil(ceil(n, ceil(n, limit)), unit) * unit }
 
 // parallel runs n tasks of the given work each, inline when they are small.
 func (g *gemm) parallel(n, work int, task func(int)) {
@@ -160,30 +166,31 @@ func (g *gemm) packPanel(i int) {
 // computeTask is one row block of C times some columns of the slab.
 func (g *gemm) computeTask(i int) {
 	s := takeScratch()
-	row := i / g.colTasks * rowBlock
+	row := i / g.colTasks * g.rowsPerTask
 	col := i % g.colTasks * g.colsPerTask
-	rows, cols := min(rowBlock, g.m-row), min(g.colsPerTask, g.cols-col)
-	for p := 0; p < g.depths; p += depthBlock {
-		depths := min(depthBlock, g.depths-p)
-		g.packA(s, row, rows, g.depth+p, depths)
-		beta := float32(1)
-		if g.depth+p == 0 {
-			beta = g.beta
-		}
-		g.multiply(s, row, rows, col, cols, p, depths, beta)
-	}
+	rows, cols := min(g.rowsPerTask, g.m-row), min(g.colsPerTask, g.cols-col)
+	g.packA(s, row, rows)
+	g.multiply(s, row, rows, col, cols)
 	scratches.put(s)
 }
 
 // packA packs rows of A into panels of mr rows: panel[p*mr+i] = A[row+i][depth+p],
-// the last one settled.
-func (g *gemm) packA(s *scratch, row, rows, depth, depths int) {
+// the last one settled. Steps that lie apart in memory are packed few at a
+// time, for all panels, while their cache lines last.
+func (g *gemm) packA(s *scratch, row, rows int) {
 	mr := g.v.mr
-	s.a = grow(s.a, ceil(rows, mr)*mr*depths+panelSlack)
-	for i := 0; i < rows; i += mr {
-		panel := s.a[i*depths : (i+mr)*depths+panelSlack]
-		first, _ := settle(row+i, mr, g.m)
-		g.v.pack(panel, mr, min(mr, g.m), depths, g.a.from(first, depth), g.a.ld, !g.a.trans)
+	s.a = grow(s.a, ceil(rows, mr)*mr*g.depths+panelSlack)
+	steps := g.depths
+	if g.a.trans {
+		steps = packSteps
+	}
+	for p := 0; p < g.depths; p += steps {
+		k := min(steps, g.depths-p)
+		for i := 0; i < rows; i += mr {
+			panel := s.a[i*g.depths+p*mr:][:k*mr+panelSlack]
+			first, _ := settle(row+i, mr, g.m)
+			g.v.pack(panel, mr, min(mr, g.m), k, g.a.from(first, g.depth+p), g.a.ld, !g.a.trans)
+		}
 	}
 }
 
@@ -196,17 +203,23 @@ func settle(at, size, limit int) (start, skip int) {
 
 // multiply runs the micro kernel over a block of C. Panels of B are the outer
 // loop: each stays in L1 while the block of A passes by.
-func (g *gemm) multiply(s *scratch, row, rows, col, cols, p, depths int, beta float32) {
+func (g *gemm) multiply(s *scratch, row, rows, col, cols int) {
 	mr, nr := g.v.mr, g.v.nr
+	beta := float32(1)
+	if g.depth == 0 {
+		beta = g.beta
+	}
 	for j := 0; j < cols; j += nr {
-		b := g.packedB[(col+j)*g.depths+p*nr:][:depths*nr]
-		for i := 0; i < rows; i += mr {
-			a := s.a[i*depths : (i+mr)*depths]
-			if i+mr <= rows && j+nr <= cols {
-				g.v.micro(depths, g.alpha, a, b, beta, g.c.from(row+i, g.col+col+j), g.c.ld)
-				continue
+		b := g.packedB[(col+j)*g.depths:][:nr*g.depths]
+		whole := 0
+		if j+nr <= cols {
+			if whole = rows; rows%mr%g.v.rowStep != 0 {
+				whole -= rows % mr
 			}
-			g.v.micro(depths, 1, a, b, 0, s.tile[:], nr)
+			g.v.micro(whole, g.depths, g.alpha, s.a, b, beta, g.c.from(row, g.col+col+j), g.c.ld)
+		}
+		for i := whole; i < rows; i += mr {
+			g.v.micro(mr, g.depths, 1, s.a[i*g.depths:], b, 0, s.tile[:], nr)
 			g.merge(s.tile[:], row+i, min(mr, rows-i), g.col+col+j, min(nr, cols-j), beta)
 		}
 	}

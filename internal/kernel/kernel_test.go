@@ -1,6 +1,8 @@
 package kernel_test
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -9,6 +11,17 @@ import (
 	"github.com/gr2/gr2/internal/kernel"
 	"github.com/gr2/gr2/internal/kernel/kerneltest"
 )
+
+// TestMain lets GR2_CPU choose the variant that tests and benchmarks find active.
+func TestMain(m *testing.M) {
+	if name := os.Getenv("GR2_CPU"); name != "" {
+		if err := kernel.Use(name); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
+	}
+	os.Exit(m.Run())
+}
 
 func TestConformance(t *testing.T) {
 	for _, name := range kernel.Available() {

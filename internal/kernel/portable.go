@@ -7,6 +7,7 @@ var portable = variant{
 	name:       "portable",
 	mr:         4,
 	nr:         4,
+	rowStep:    4,
 	micro:      microPortable,
 	transpose:  transposePortable,
 	copySteps:  copyStepsPortable,

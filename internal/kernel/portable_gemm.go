@@ -3,7 +3,14 @@ package kernel
 // The portable forms of the matrix primitives; the fields of variant say what
 // each computes.
 
-func microPortable(k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int) {
+func microPortable(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int) {
+	const mr = 4
+	for i := 0; i < rows; i += mr {
+		tilePortable(k, alpha, a[i*k:], b, beta, c[i*ldc:], ldc)
+	}
+}
+
+func tilePortable(k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int) {
 	const mr, nr = 4, 4
 	var acc [mr * nr]float32
 	for p := range k {

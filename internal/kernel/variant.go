@@ -11,11 +11,13 @@ import (
 type variant struct {
 	name string
 
-	// mr x nr is the tile of C that micro computes.
-	mr, nr int
-	// micro computes an mr x nr tile: C = alpha*A*B + beta*C, where a is k
-	// columns of mr floats and b is k rows of nr floats. beta = 0 never reads C.
-	micro func(k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int)
+	// mr x nr is the tile of C that micro computes at a time, rowStep the unit of
+	// its last tile's rows.
+	mr, nr, rowStep int
+	// micro computes rows x nr elements: C = alpha*A*B + beta*C, where a is panels
+	// of k columns of mr floats and b is k rows of nr floats. Of the last panel it
+	// takes the last lanes if it needs fewer than mr. beta = 0 never reads C.
+	micro func(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int)
 	// transpose writes panel[p*width+i] = src[i*ld+p] for i < width, p < k. It
 	// may write the panel's whole length.
 	transpose func(panel []float32, width int, src []float32, ld, k int)

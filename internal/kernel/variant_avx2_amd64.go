@@ -2,17 +2,18 @@
 
 package kernel
 
-//go:generate sh -c "cd _gen && go run . -out ../avx2_amd64.s -stubs ../avx2_amd64.go -pkg kernel"
+//go:generate sh -c "cd _gen && go run . -isa avx2 -out ../avx2_amd64.s -stubs ../avx2_amd64.go -pkg kernel"
 
 var avx2 = variant{
 	name:       "avx2",
 	mr:         6,
 	nr:         16,
+	rowStep:    2,
 	micro:      microAVX2,
 	transpose:  transposeAVX2,
 	copySteps:  copyStepsAVX2,
-	dotRows:    dotRowsAVX2,
-	sumRows:    sumRowsAVX2,
+	dotRows:    rowsAVX2.dotRows,
+	sumRows:    rowsAVX2.sumRows,
 	dot:        dotAVX2,
 	dot3:       dot3AVX2,
 	axpy:       axpyAVX2,
@@ -30,6 +31,30 @@ var avx2 = variant{
 	swiGLUGrad: swiGLUGradAVX2,
 	rotate:     rotateAVX2,
 	adamW:      adamWAVX2,
+}
+
+var rowsAVX2 = &rowKernels{
+	dots: []dotRowsFunc{dotRows1AVX2, dotRows2AVX2, dotRows3AVX2},
+	sums: []sumRowsFunc{sumRows1AVX2, sumRows2AVX2, sumRows3AVX2},
+	dot:  dotAVX2,
+}
+
+// microAVX2 takes whole tiles, then two thirds or one third of one.
+func microAVX2(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int) {
+	const mr = 6
+	tiles, rest := rows/mr, rows%mr
+	if tiles > 0 {
+		micro6AVX2(tiles, k, alpha, a, b, beta, c, ldc)
+	}
+	if rest == 0 {
+		return
+	}
+	a, c = a[tiles*mr*k+mr-rest:], c[tiles*mr*ldc:]
+	if rest == 2 {
+		micro2AVX2(1, k, alpha, a, b, beta, c, ldc)
+	} else {
+		micro4AVX2(1, k, alpha, a, b, beta, c, ldc)
+	}
 }
 
 // transposeAVX2 transposes 8 steps at a time and leaves the last few, and
@@ -58,70 +83,5 @@ func copyStepsAVX2(panel []float32, width int, src []float32, ld, k int) {
 		copySteps16AVX2(panel, src, ld, k)
 	default:
 		copyStepsPortable(panel, width, src, ld, k)
-	}
-}
-
-// dotRowsAVX2 keeps as many rows of B in L1 as it can while all rows of A meet
-// them, three at a time.
-func dotRowsAVX2(m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
-	const cached = 6144 // floats of B in L1
-	stride := n
-	if m > 3 {
-		stride = max(4, cached/k&^3)
-	}
-	for j := 0; j < n; j += stride {
-		cols := min(stride, n-j)
-		for i := 0; i < m; {
-			rows := rowGroup(m - i)
-			dotRowGroup(rows, cols, k, alpha, a[i*lda:], lda, b[j*ldb:], ldb, beta, c[i*ldc+j:], ldc)
-			i += rows
-		}
-	}
-}
-
-// rowGroup is how many of the rows left the next call takes: three, but four
-// are taken as two and two.
-func rowGroup(left int) int {
-	if left == 4 {
-		return 2
-	}
-	return min(left, 3)
-}
-
-func dotRowGroup(rows, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
-	whole := n &^ 3
-	switch rows {
-	case 1:
-		dotRows1AVX2(whole, k, alpha, a, lda, b, ldb, beta, c, ldc)
-	case 2:
-		dotRows2AVX2(whole, k, alpha, a, lda, b, ldb, beta, c, ldc)
-	case 3:
-		dotRows3AVX2(whole, k, alpha, a, lda, b, ldb, beta, c, ldc)
-	}
-	for j := whole; j < n; j++ {
-		for i := range rows {
-			at := &c[i*ldc+j]
-			s := alpha * dotAVX2(a[i*lda:i*lda+k], b[j*ldb:j*ldb+k])
-			if beta != 0 {
-				s += beta * *at
-			}
-			*at = s
-		}
-	}
-}
-
-func sumRowsAVX2(m, n, k int, alpha float32, a []float32, rowA, colA int, b []float32, ldb int, beta float32, c []float32, ldc int) {
-	for i := 0; i < m; {
-		rows := rowGroup(m - i)
-		from, to := a[i*rowA:], c[i*ldc:]
-		switch rows {
-		case 1:
-			sumRows1AVX2(n, k, alpha, from, rowA, colA, b, ldb, beta, to, ldc)
-		case 2:
-			sumRows2AVX2(n, k, alpha, from, rowA, colA, b, ldb, beta, to, ldc)
-		case 3:
-			sumRows3AVX2(n, k, alpha, from, rowA, colA, b, ldb, beta, to, ldc)
-		}
-		i += rows
 	}
 }

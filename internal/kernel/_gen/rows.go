@@ -1,34 +1,30 @@
 package main
 
 import (
-	"math"
-
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
 )
 
 // vector is the part of the rows that a pass works on: one register's worth.
-// In the last, ragged part mask selects the lanes inside the rows.
+// In the last, ragged part mask selects the cpu.lanes inside the rows.
 type vector struct {
 	ptr  map[string]GPVirtual
 	disp int
 	slot int // which of the unrolled vectors this is
-	mask VecVirtual
+	mask Op
 }
 
 func (v vector) at(name string) Mem { return Mem{Base: v.ptr[name], Disp: v.disp} }
 
-// load reads a vector of the named row; lanes outside are zero.
-func (v vector) load(name string) VecVirtual { return loadMasked(v.at(name), v.mask) }
+// load reads a vector of the named row; cpu.lanes outside are zero.
+func (v vector) load(name string) VecVirtual { return cpu.load(v.at(name), v.mask) }
 
-func (v vector) store(name string, y VecVirtual) { storeMasked(y, v.at(name), v.mask) }
+func (v vector) store(name string, y VecVirtual) { cpu.store(y, v.at(name), v.mask) }
 
-// inside replaces the lanes of y outside the rows by zero.
+// inside replaces the cpu.lanes of y outside the rows by zero.
 func (v vector) inside(y VecVirtual) VecVirtual {
-	if v.mask != nil {
-		VANDPS(v.mask, y, y)
-	}
+	cpu.inside(y, v.mask)
 	return y
 }
 
@@ -44,20 +40,20 @@ func pass(unroll int, rows []string, body func(v vector)) {
 	stage := func(vectors int) func() {
 		return func() {
 			for i := range vectors {
-				body(vector{ptr: ptr, disp: i * width, slot: i})
+				body(vector{ptr: ptr, disp: i * cpu.bytes, slot: i})
 			}
 			for _, r := range rows {
-				ADDQ(I32(vectors*width), ptr[r])
+				ADDQ(I32(vectors*cpu.bytes), ptr[r])
 			}
 		}
 	}
 	if unroll > 1 {
-		countdown("unrolled", n, unroll*lanes, stage(unroll))
+		countdown("unrolled", n, unroll*cpu.lanes, stage(unroll))
 	}
-	countdown("whole", n, lanes, stage(1))
+	countdown("whole", n, cpu.lanes, stage(1))
 	TESTQ(n, n)
 	JZ(LabelRef("done"))
-	body(vector{ptr: ptr, mask: tailMask(n)})
+	body(vector{ptr: ptr, mask: cpu.tailMask(n)})
 	Label("done")
 }
 
@@ -72,17 +68,16 @@ func rowKernels() {
 }
 
 func linearKernels() {
-	function("axpy", "func(a float32, x, y []float32)", "")
+	function("axpy", "", "func(a float32, x, y []float32)", "")
 	a := broadcast("a")
 	pass(4, []string{"x", "y"}, func(v vector) {
 		y := v.load("y")
 		VFMADD231PS(v.load("x"), a, y)
 		v.store("y", y)
 	})
-	VZEROUPPER()
-	RET()
+	leave()
 
-	function("mulAdd", "func(dst []float32, a float32, x, y []float32)", "")
+	function("mulAdd", "", "func(dst []float32, a float32, x, y []float32)", "")
 	a = broadcast("a")
 	pass(2, []string{"dst", "x", "y"}, func(v vector) {
 		x, dst := v.load("x"), v.load("dst")
@@ -90,23 +85,21 @@ func linearKernels() {
 		VFMADD231PS(v.load("y"), x, dst)
 		v.store("dst", dst)
 	})
-	VZEROUPPER()
-	RET()
+	leave()
 
-	function("scale", "func(a float32, x []float32)", "")
+	function("scale", "", "func(a float32, x []float32)", "")
 	a = broadcast("a")
 	pass(4, []string{"x"}, func(v vector) {
 		x := v.load("x")
 		VMULPS(a, x, x)
 		v.store("x", x)
 	})
-	VZEROUPPER()
-	RET()
+	leave()
 
 	binary("add", func(y, x VecVirtual) { VADDPS(y, x, x) })
 	binary("mul", func(y, x VecVirtual) { VMULPS(y, x, x) })
 
-	function("normApply", "func(dst, x, gain []float32, inv float32)", "")
+	function("normApply", "", "func(dst, x, gain []float32, inv float32)", "")
 	inv := broadcast("inv")
 	pass(2, []string{"dst", "x", "gain"}, func(v vector) {
 		x := v.load("x")
@@ -114,30 +107,28 @@ func linearKernels() {
 		VMULPS(v.load("gain"), x, x)
 		v.store("dst", x)
 	})
-	VZEROUPPER()
-	RET()
+	leave()
 }
 
 func binary(name string, op func(y, x VecVirtual)) {
-	function(name, "func(dst, x, y []float32)", "")
+	function(name, "", "func(dst, x, y []float32)", "")
 	pass(4, []string{"dst", "x", "y"}, func(v vector) {
 		x := v.load("x")
 		op(v.load("y"), x)
 		v.store("dst", x)
 	})
-	VZEROUPPER()
-	RET()
+	leave()
 }
 
 func reductions() {
-	function("dot", "func(x, y []float32) float32", "")
+	function("dot", "", "func(x, y []float32) float32", "")
 	acc := accumulators(1, 4)[0]
 	pass(4, []string{"x", "y"}, func(v vector) {
 		VFMADD231PS(v.load("y"), v.load("x"), acc[v.slot])
 	})
 	returnSum(acc)
 
-	function("dot3", "func(x, y, z []float32) float32", "")
+	function("dot3", "", "func(x, y, z []float32) float32", "")
 	acc = accumulators(1, 2)[0]
 	pass(2, []string{"x", "y", "z"}, func(v vector) {
 		x := v.load("x")
@@ -146,108 +137,90 @@ func reductions() {
 	})
 	returnSum(acc)
 
-	function("sum", "func(x []float32) float32", "")
+	function("sum", "", "func(x []float32) float32", "")
 	acc = accumulators(1, 4)[0]
 	pass(4, []string{"x"}, func(v vector) { VADDPS(v.load("x"), acc[v.slot], acc[v.slot]) })
 	returnSum(acc)
 
-	function("max", "func(x []float32) float32", "")
-	lowest := splat("lowest", U32(math.Float32bits(float32(math.Inf(-1)))))
+	function("max", "", "func(x []float32) float32", "")
+	cpu.hold("lowest")
 	acc = accumulators(1, 4)[0]
 	for _, m := range acc {
-		VMOVUPS(lowest, m)
+		VMOVUPS(cpu.constant("lowest"), m)
 	}
 	pass(4, []string{"x"}, func(v vector) {
 		x := v.load("x")
-		if v.mask != nil {
-			low := YMM()
-			VMOVUPS(lowest, low)
-			VBLENDVPS(v.mask, x, low, x)
-		}
+		cpu.orElse(x, v.mask, "lowest")
 		// The first operand wins against NaN, so NaNs are passed over.
 		VMAXPS(acc[v.slot], x, acc[v.slot])
 	})
 	VMAXPS(acc[1], acc[0], acc[0])
 	VMAXPS(acc[3], acc[2], acc[2])
 	VMAXPS(acc[2], acc[0], acc[0])
-	hi, lo, other := XMM(), acc[0].AsX(), XMM()
-	VEXTRACTF128(Imm(1), acc[0], hi)
-	VMAXPS(hi, lo, lo)
-	VPERMILPS(Imm(0x4e), lo, other)
-	VMAXPS(other, lo, lo)
-	VPERMILPS(Imm(0xb1), lo, other)
-	VMAXPS(other, lo, lo)
-	Store(lo, ReturnIndex(0))
-	VZEROUPPER()
-	RET()
+	Store(combine(acc[0], VMAXPS), ReturnIndex(0))
+	leave()
 }
 
-// returnSum returns the sum over the lanes of all accumulators.
+// returnSum returns the sum over the cpu.lanes of all accumulators.
 func returnSum(acc []VecVirtual) {
 	for step := 1; step < len(acc); step *= 2 {
 		for i := 0; i+step < len(acc); i += 2 * step {
 			VADDPS(acc[i+step], acc[i], acc[i])
 		}
 	}
-	Store(horizontal(acc[0]), ReturnIndex(0))
-	VZEROUPPER()
-	RET()
+	Store(combine(acc[0], VADDPS), ReturnIndex(0))
+	leave()
+}
+
+// expConstants are what exp has to be able to read.
+var expConstants = []string{
+	"exphigh", "explow", "log2e", "ln2high", "ln2low",
+	"exp7", "exp6", "exp5", "exp4", "exp3", "exp2", "one",
 }
 
 // exp replaces x by exp(x): x = n*ln2 + r with |r| <= ln2/2, exp(r) by the
-// polynomial of Cephes' expf, times 2^n in two factors so that subnormal
-// results and overflow to +Inf come out by themselves. NaN stays NaN.
+// polynomial of Cephes' expf, times 2^n. NaN stays NaN.
 func exp(x VecVirtual) {
-	f := func(name string, v float32) Mem { return splat(name, F32(v)) }
 	// The second source of VMINPS and VMAXPS (here x) wins if it is NaN.
-	bound, n, r, p := YMM(), YMM(), YMM(), YMM()
-	VMOVUPS(f("exphigh", 89), bound)
+	bound, n, r, p := cpu.vector(), cpu.vector(), cpu.vector(), cpu.vector()
+	VMOVUPS(cpu.constant("exphigh"), bound)
 	VMINPS(x, bound, x)
-	VMOVUPS(f("explow", -104), bound)
+	VMOVUPS(cpu.constant("explow"), bound)
 	VMAXPS(x, bound, x)
-	VMULPS(f("log2e", math.Log2E), x, n)
-	VROUNDPS(Imm(8), n, n) // to nearest even, quietly
+	VMULPS(cpu.constant("log2e"), x, n)
+	cpu.round(n)
 	VMOVAPS(x, r)
-	VFNMADD231PS(f("ln2high", 0.693359375), n, r)
-	VFNMADD231PS(f("ln2low", -2.12194440e-4), n, r)
-	VMOVUPS(f("exp7", 1.9875691500e-4), p)
-	VFMADD213PS(f("exp6", 1.3981999507e-3), r, p)
-	VFMADD213PS(f("exp5", 8.3334519073e-3), r, p)
-	VFMADD213PS(f("exp4", 4.1665795894e-2), r, p)
-	VFMADD213PS(f("exp3", 1.6666665459e-1), r, p)
-	VFMADD213PS(f("exp2", 5.0000001201e-1), r, p)
-	square := YMM()
+	VFNMADD231PS(cpu.constant("ln2high"), n, r)
+	VFNMADD231PS(cpu.constant("ln2low"), n, r)
+	VMOVUPS(cpu.constant("exp7"), p)
+	for _, coefficient := range []string{"exp6", "exp5", "exp4", "exp3", "exp2"} {
+		VFMADD213PS(cpu.constant(coefficient), r, p)
+	}
+	square := cpu.vector()
 	VMULPS(r, r, square)
 	VFMADD213PS(r, square, p)
-	VADDPS(f("one", 1), p, p)
-	half := YMM()
-	VCVTPS2DQ(n, n)
-	VPSRAD(Imm(1), n, half)
-	VPSUBD(half, n, n)
-	for _, e := range []VecVirtual{half, n} {
-		VPADDD(splat("bias", U32(127)), e, e)
-		VPSLLD(Imm(23), e, e)
-		VMULPS(e, p, p)
-	}
+	VADDPS(cpu.constant("one"), p, p)
+	cpu.scale2(n, p)
 	VMOVAPS(p, x)
 }
 
 func expKernels() {
-	function("exp", "func(dst, x []float32)", "")
+	function("exp", "", "func(dst, x []float32)", "")
+	cpu.hold(expConstants...)
 	pass(2, []string{"dst", "x"}, func(v vector) {
 		x := v.load("x")
 		exp(x)
 		v.store("dst", x)
 	})
-	VZEROUPPER()
-	RET()
+	leave()
 
 	expSum("expSum", "func(dst, x []float32, shift float32) float32", true)
 	expSum("sumExp", "func(x []float32, shift float32) float32", false)
 }
 
 func expSum(name, signature string, keep bool) {
-	function(name, signature, "")
+	function(name, "", signature, "")
+	cpu.hold(expConstants...)
 	shift, acc := broadcast("shift"), accumulators(1, 2)[0]
 	rows := []string{"x"}
 	if keep {
@@ -267,35 +240,36 @@ func expSum(name, signature string, keep bool) {
 
 // sigmoid is 1/(1+exp(-x)).
 func sigmoid(x VecVirtual) VecVirtual {
-	s, one := zero(), YMM()
+	s, one := zero(), cpu.vector()
 	VSUBPS(x, s, s)
 	exp(s)
-	VMOVUPS(splat("one", F32(1)), one)
+	VMOVUPS(cpu.constant("one"), one)
 	VADDPS(one, s, s)
 	VDIVPS(s, one, s)
 	return s
 }
 
 func swiGLU() {
-	function("swiGLU", "func(dst, gate, up []float32)", "")
+	function("swiGLU", "", "func(dst, gate, up []float32)", "")
+	cpu.hold(expConstants...)
 	pass(2, []string{"dst", "gate", "up"}, func(v vector) {
 		g := v.load("gate")
 		VMULPS(sigmoid(g), g, g)
 		VMULPS(v.load("up"), g, g)
 		v.store("dst", g)
 	})
-	VZEROUPPER()
-	RET()
+	leave()
 }
 
 func swiGLUGrad() {
-	function("swiGLUGrad", "func(dgate, dup, dy, gate, up []float32)", "")
+	function("swiGLUGrad", "", "func(dgate, dup, dy, gate, up []float32)", "")
+	cpu.hold(expConstants...)
 	pass(1, []string{"dgate", "dup", "dy", "gate", "up"}, func(v vector) {
 		g := v.load("gate")
 		s := sigmoid(g)
-		silu, slope, dy := g, YMM(), v.load("dy")
+		silu, slope, dy := g, cpu.vector(), v.load("dy")
 		VMULPS(s, g, silu)
-		VMOVUPS(splat("one", F32(1)), slope)
+		VMOVUPS(cpu.constant("one"), slope)
 		VSUBPS(s, slope, slope)
 		VFMADD213PS(s, silu, slope) // s + silu*(1-s)
 		dup := v.load("dup")
@@ -306,15 +280,14 @@ func swiGLUGrad() {
 		VFMADD231PS(slope, dy, dgate)
 		v.store("dgate", dgate)
 	})
-	VZEROUPPER()
-	RET()
+	leave()
 }
 
 func rotate() {
-	function("rotate", "func(lo, hi, cos, sin []float32)", "")
+	function("rotate", "", "func(lo, hi, cos, sin []float32)", "")
 	pass(1, []string{"lo", "hi", "cos", "sin"}, func(v vector) {
 		lo, hi, c, s := v.load("lo"), v.load("hi"), v.load("cos"), v.load("sin")
-		x, y := YMM(), YMM()
+		x, y := cpu.vector(), cpu.vector()
 		VMULPS(s, hi, x)
 		VFMSUB231PS(lo, c, x)
 		VMULPS(s, lo, y)
@@ -322,15 +295,15 @@ func rotate() {
 		v.store("lo", x)
 		v.store("hi", y)
 	})
-	VZEROUPPER()
-	RET()
+	leave()
 }
 
 func adamW() {
-	function("adamW", "func(p, g, m, v []float32, lr, beta1, beta2, eps, decay, c1, c2 float32)", "")
-	one := YMM()
-	VMOVUPS(splat("one", F32(1)), one)
-	beta1, beta2, rest1, rest2 := broadcast("beta1"), broadcast("beta2"), YMM(), YMM()
+	function("adamW", "", "func(p, g, m, v []float32, lr, beta1, beta2, eps, decay, c1, c2 float32)", "")
+	cpu.hold("one")
+	one := cpu.vector()
+	VMOVUPS(cpu.constant("one"), one)
+	beta1, beta2, rest1, rest2 := broadcast("beta1"), broadcast("beta2"), cpu.vector(), cpu.vector()
 	VSUBPS(beta1, one, rest1)
 	VSUBPS(beta2, one, rest2)
 	by1, by2 := broadcast("c1"), broadcast("c2")
@@ -356,6 +329,5 @@ func adamW() {
 		VFNMADD231PS(lr, m, p)
 		w.store("p", p)
 	})
-	VZEROUPPER()
-	RET()
+	leave()
 }

@@ -124,7 +124,7 @@ func (g GemmCase) check(t testing.TB, m *memory) {
 }
 
 // drawGemm draws small shapes mostly, around the tiles' edges, and some that
-// cross block boundaries.
+// cross block boundaries; half of them on the path for few rows.
 func drawGemm(t *rapid.T) GemmCase {
 	size := rapid.Custom(func(t *rapid.T) int {
 		if rapid.IntRange(0, 9).Draw(t, "large") == 0 {
@@ -135,7 +135,7 @@ func drawGemm(t *rapid.T) GemmCase {
 	pad := rapid.IntRange(0, 5)
 	return GemmCase{
 		TransA: rapid.Bool().Draw(t, "transA"), TransB: rapid.Bool().Draw(t, "transB"),
-		M: size.Draw(t, "m"), N: size.Draw(t, "n"), K: size.Draw(t, "k"),
+		M: rapid.OneOf(size, rapid.IntRange(65, 110)).Draw(t, "m"), N: size.Draw(t, "n"), K: size.Draw(t, "k"),
 		PadA: pad.Draw(t, "padA"), PadB: pad.Draw(t, "padB"), PadC: pad.Draw(t, "padC"),
 		Alpha: rapid.SampledFrom([]float32{1, 1, -0.5, 0}).Draw(t, "alpha"),
 		Beta:  rapid.SampledFrom([]float32{0, 0, 1, -2}).Draw(t, "beta"),
@@ -148,13 +148,16 @@ func conformGemm(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) { drawGemm(rt).check(t, m) })
 }
 
-// conformDepth crosses the depth slabs, which the drawn shapes do not, on the
-// paths for few rows and for many.
-func conformDepth(t *testing.T) {
+// conformBlocks crosses blocks of depth and of columns, which the drawn shapes
+// hardly do, on the paths for few rows and for many.
+func conformBlocks(t *testing.T) {
 	m := newMemory(t)
-	for _, rows := range []int{3, 40} {
+	for _, rows := range []int{3, 100} {
 		for _, trans := range []bool{false, true} {
-			GemmCase{TransA: trans, TransB: !trans, M: rows, N: 19, K: 4500, Alpha: 1, Beta: 0.5, Seed: 7}.check(t, m)
+			g := GemmCase{TransA: trans, TransB: !trans, M: rows, N: 19, K: 1100, Alpha: 1, Beta: 0.5, Seed: 7}
+			g.check(t, m)
+			g.N, g.K = 1700, 260
+			g.check(t, m)
 		}
 	}
 }

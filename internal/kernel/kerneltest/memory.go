@@ -21,7 +21,7 @@ type slab struct {
 	from, to int // the slice handed out
 }
 
-const slabFloats = 1 << 18
+const slabFloats = 1 << 19
 
 // canary is a NaN no computation makes.
 var canary = math.Float32frombits(0x7fc0dead)

@@ -18,7 +18,7 @@ func Conform(t *testing.T, variant string) {
 		}
 	}()
 	t.Run("gemm", conformGemm)
-	t.Run("gemm depth", conformDepth)
+	t.Run("gemm blocks", conformBlocks)
 	t.Run("gemm specials", conformSpecials)
 	t.Run("gemm threads", conformThreads)
 	t.Run("rows", conformRows)

@@ -1,0 +1,93 @@
+//go:build !noasm
+
+package kernel
+
+//go:generate sh -c "cd _gen && go run . -isa avx512 -out ../avx512_amd64.s -stubs ../avx512_amd64.go -pkg kernel"
+
+var avx512 = variant{
+	name:       "avx512",
+	mr:         12,
+	nr:         32,
+	rowStep:    4,
+	micro:      microAVX512,
+	transpose:  transposeAVX512,
+	copySteps:  copyStepsAVX512,
+	dotRows:    rowsAVX512.dotRows,
+	sumRows:    rowsAVX512.sumRows,
+	dot:        dotAVX512,
+	dot3:       dot3AVX512,
+	axpy:       axpyAVX512,
+	mulAdd:     mulAddAVX512,
+	scale:      scaleAVX512,
+	add:        addAVX512,
+	mul:        mulAVX512,
+	sum:        sumAVX512,
+	max:        maxAVX512,
+	exp:        expAVX512,
+	expSum:     expSumAVX512,
+	sumExp:     sumExpAVX512,
+	normApply:  normApplyAVX512,
+	swiGLU:     swiGLUAVX512,
+	swiGLUGrad: swiGLUGradAVX512,
+	rotate:     rotateAVX512,
+	adamW:      adamWAVX512,
+}
+
+var rowsAVX512 = &rowKernels{
+	dots: []dotRowsFunc{
+		dotRows1AVX512, dotRows2AVX512, dotRows3AVX512,
+		dotRows4AVX512, dotRows5AVX512, dotRows6AVX512,
+	},
+	sums: []sumRowsFunc{
+		sumRows1AVX512, sumRows2AVX512, sumRows3AVX512,
+		sumRows4AVX512, sumRows5AVX512, sumRows6AVX512,
+	},
+	dot: dotAVX512,
+}
+
+// microAVX512 takes whole tiles, then two thirds or one third of one.
+func microAVX512(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int) {
+	const mr = 12
+	tiles, rest := rows/mr, rows%mr
+	if tiles > 0 {
+		micro12AVX512(tiles, k, alpha, a, b, beta, c, ldc)
+	}
+	if rest == 0 {
+		return
+	}
+	a, c = a[tiles*mr*k+mr-rest:], c[tiles*mr*ldc:]
+	if rest == 4 {
+		micro4AVX512(1, k, alpha, a, b, beta, c, ldc)
+	} else {
+		micro8AVX512(1, k, alpha, a, b, beta, c, ldc)
+	}
+}
+
+// transposeAVX512 transposes 16 steps at a time and leaves the last few, and
+// widths the assembly does not know, to the portable form.
+func transposeAVX512(panel []float32, width int, src []float32, ld, k int) {
+	whole := k &^ 15
+	switch width {
+	case 12:
+		transpose12AVX512(panel, width, src, ld, whole)
+	case 32:
+		transpose16AVX512(panel, width, src, ld, whole)
+		transpose16AVX512(panel[16:], width, src[16*ld:], ld, whole)
+	default:
+		whole = 0
+	}
+	if whole < k {
+		transposePortable(panel[whole*width:], width, src[whole:], ld, k-whole)
+	}
+}
+
+func copyStepsAVX512(panel []float32, width int, src []float32, ld, k int) {
+	switch width {
+	case 12:
+		copySteps12AVX512(panel, src, ld, k)
+	case 32:
+		copySteps32AVX512(panel, src, ld, k)
+	default:
+		copyStepsPortable(panel, width, src, ld, k)
+	}
+}
