@@ -68,7 +68,7 @@ func newReport(s Suite, o Options) *Report {
 	r := &Report{
 		Suite: s.Name, Unit: s.Unit, Date: time.Now().UTC(), Threads: o.Threads,
 		Machine: inspect(),
-		Peers: map[string]string{}, Missing: map[string]string{},
+		Peers:   map[string]string{}, Missing: map[string]string{},
 	}
 	for _, v := range o.Variants {
 		r.Ours = append(r.Ours, Ours(v))
