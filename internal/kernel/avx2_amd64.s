@@ -724,6 +724,7 @@ TEXT ·copySteps6AVX2(SB), NOSPLIT, $0-64
 	SHLQ $0x02, DX
 	MOVQ k+56(FP), BX
 	LEAQ (CX)(DX*8), SI
+	LEAQ (SI)(DX*8), SI
 
 copySteps6k:
 	CMPQ       BX, $+1
@@ -752,6 +753,7 @@ TEXT ·copySteps16AVX2(SB), NOSPLIT, $0-64
 	SHLQ $0x02, DX
 	MOVQ k+56(FP), BX
 	LEAQ (CX)(DX*8), SI
+	LEAQ (SI)(DX*8), SI
 
 copySteps16k:
 	CMPQ       BX, $+1

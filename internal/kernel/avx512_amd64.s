@@ -1307,6 +1307,7 @@ TEXT ·copySteps12AVX512(SB), NOSPLIT, $0-64
 	SHLQ $0x02, DX
 	MOVQ k+56(FP), BX
 	LEAQ (CX)(DX*8), SI
+	LEAQ (SI)(DX*8), SI
 
 copySteps12k:
 	CMPQ       BX, $+1
@@ -1335,6 +1336,7 @@ TEXT ·copySteps32AVX512(SB), NOSPLIT, $0-64
 	SHLQ $0x02, DX
 	MOVQ k+56(FP), BX
 	LEAQ (CX)(DX*8), SI
+	LEAQ (SI)(DX*8), SI
 
 copySteps32k:
 	CMPQ       BX, $+1

@@ -10,7 +10,7 @@ const (
 	packMax    = 3 << 17
 	maxRows    = 192     // of C in a task
 	minRows    = 48      // of C in a task: a panel of B should meet a few tiles
-	packSteps  = 16      // of A, transposed, that are packed at a time
+	packSteps  = 16      // steps packed at a time that lie apart in memory
 	fewRows    = 64      // up to here packing costs more than it saves
 	splitWork  = 1 << 19 // multiply-adds that are worth waking a helper for
 	colBlock   = 64      // columns a task of the few-row path takes
@@ -97,7 +97,7 @@ type gemm struct {
 	rowsPerTask, colsPerTask int       // of C; a task packs its rows of A
 	colTasks                 int       // tasks beside each other
 
-	packTask, tileTask, fewTask func(int)
+	panelTask, stepsTask, tileTask, fewTask func(int)
 }
 
 var gemms freelist[gemm]
@@ -106,7 +106,8 @@ func takeGemm() *gemm {
 	g := gemms.get()
 	if g == nil {
 		g = new(gemm)
-		g.packTask, g.tileTask, g.fewTask = g.packPanel, g.computeTask, g.fewRowsTask
+		g.panelTask, g.stepsTask = g.packPanel, g.packSteps
+		g.tileTask, g.fewTask = g.computeTask, g.fewRowsTask
 	}
 	return g
 }
@@ -133,7 +134,11 @@ func (g *gemm) runPacked() {
 		for g.depth = 0; g.depth < g.k; g.depth += g.depths {
 			g.depths = min(deep, g.k-g.depth)
 			g.packedB = grow(g.packedB, panels*nr*g.depths)
-			g.parallel(panels, 4*g.depths*nr, g.packTask)
+			if g.b.trans {
+				g.parallel(panels, 4*g.depths*nr, g.panelTask)
+			} else {
+				g.parallel(ceil(g.depths, packSteps), 4*packSteps*g.cols, g.stepsTask)
+			}
 			g.parallel(rowTasks*g.colTasks, g.depths*g.rowsPerTask*g.colsPerTask, g.tileTask)
 		}
 	}
@@ -154,13 +159,25 @@ func (g *gemm) parallel(n, work int, task func(int)) {
 	}
 }
 
-// packPanel packs panel i of the slab of B: panel[p*nr+j] = B[depth+p][col+i*nr+j],
-// the last one settled.
-func (g *gemm) packPanel(i int) {
+// packPanel packs panel i of the slab of B, which is transposed.
+func (g *gemm) packPanel(i int) { g.packB(i*g.v.nr, 1, 0, g.depths) }
+
+// packSteps packs some steps of all panels of the slab of B, which lie apart
+// in memory, each in one piece.
+func (g *gemm) packSteps(i int) {
+	from := i * packSteps
+	g.packB(0, ceil(g.cols, g.v.nr), from, min(packSteps, g.depths-from))
+}
+
+// packB packs k steps of panels of the slab, those from column col on, the last
+// one settled: panel[p*nr+j] = B[depth+p][col+j].
+func (g *gemm) packB(col, panels, from, k int) {
 	nr := g.v.nr
-	panel := g.packedB[i*nr*g.depths : (i+1)*nr*g.depths]
-	col, _ := settle(g.col+i*nr, nr, g.n)
-	g.v.pack(panel, nr, min(nr, g.n), g.depths, g.b.from(g.depth, col), g.b.ld, g.b.trans)
+	for end := col + panels*nr; col < end; col += nr {
+		panel := g.packedB[col*g.depths+from*nr:][:k*nr]
+		first, _ := settle(g.col+col, nr, g.n)
+		g.v.pack(panel, nr, min(nr, g.n), k, g.b.from(g.depth+from, first), g.b.ld, g.b.trans)
+	}
 }
 
 // computeTask is one row block of C times some columns of the slab.

@@ -78,7 +78,7 @@ func (avx512) turn(rows int, src, ld GPVirtual, column func(y VecVirtual)) {
 		groups = append(groups, strided{at: at, ld: ld, ld3: ld3})
 	}
 	for i := range rows {
-		PREFETCHT0(groups[i/4].row(i%4, 2*cacheLine))
+		PREFETCHT0(groups[i/4].row(i%4, prefetchBytes))
 	}
 	for quarter := range 4 {
 		var in [4]VecVirtual // row i of each group

@@ -8,14 +8,16 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// copySteps copies contiguous steps of width floats.
+// copySteps copies contiguous steps of width floats. It asks for the step after
+// the next sixteen (packSteps): sixteen of all panels are packed, then the next.
 func copySteps(floats int) {
 	name := fmt.Sprintf("copySteps%d", floats)
 	function("copySteps", fmt.Sprint(floats), "func(panel, src []float32, ld, k int)",
 		fmt.Sprintf(", with width = %d", floats))
 	panel, src, ld, k := base("panel"), base("src"), stride("ld"), integer("k")
 	ahead := GP64()
-	LEAQ(Mem{Base: src, Index: ld, Scale: prefetchRows}, ahead)
+	LEAQ(Mem{Base: src, Index: ld, Scale: 8}, ahead)
+	LEAQ(Mem{Base: ahead, Index: ld, Scale: 8}, ahead)
 	countdown(name+"k", k, 1, func() {
 		for at := 0; at < floats; at += cacheLine / 4 {
 			PREFETCHT0(Mem{Base: ahead, Disp: 4 * at})
@@ -45,6 +47,9 @@ func copyFloats(n int, from, to Mem) {
 	VMOVUPS(from, y)
 	VMOVUPS(y, to)
 }
+
+// prefetchBytes is how far ahead, in their rows, transposes ask for memory.
+const prefetchBytes = 2 * cacheLine
 
 // transpose turns blocks of rows x lanes floats into steps of a panel. Each is
 // stored as a whole vector; the next one overwrites what is beyond the rows.
