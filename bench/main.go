@@ -16,12 +16,14 @@ import (
 
 	"github.com/gr2/gr2/bench/compare"
 	"github.com/gr2/gr2/bench/gemm"
+	"github.com/gr2/gr2/bench/step"
 	"github.com/gr2/gr2/internal/kernel"
 )
 
 // suites are what can be measured, by name.
 var suites = map[string]func() compare.Suite{
 	"gemm": gemm.Suite,
+	"step": step.Suite,
 }
 
 func main() {
