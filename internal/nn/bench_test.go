@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/gr2/gr2/internal/lm"
@@ -45,6 +46,38 @@ func repeat(n, times int) []int {
 		out[i] = n
 	}
 	return out
+}
+
+// BenchmarkAttention is forward and backward of four heads of 64 over documents
+// of one length.
+func BenchmarkAttention(b *testing.B) {
+	const heads, dim = 4, 64
+	for _, c := range []struct{ length, docs, kvHeads int }{
+		{16, 128, 4}, {64, 32, 4}, {128, 16, 4}, {256, 8, 4}, {256, 8, 1}, {512, 4, 4}, {2048, 1, 4}, {4096, 1, 4},
+	} {
+		b.Run(fmt.Sprintf("%dx%d-kv%d", c.docs, c.length, c.kvHeads), func(b *testing.B) {
+			rows := c.length * c.docs
+			q, k, v := NewParam("q", rows, heads*dim), NewParam("k", rows, c.kvHeads*dim), NewParam("v", rows, c.kvHeads*dim)
+			r := rng.New(1)
+			for _, p := range []*Param{q, k, v} {
+				for i := range p.Value {
+					p.Value[i] = float32(r.NormFloat64())
+				}
+			}
+			var docs []int32
+			for i := range c.docs {
+				docs = append(docs, int32(i*c.length))
+			}
+			tape := NewTape()
+			b.ReportAllocs()
+			for b.Loop() {
+				tape.Reset()
+				y := tape.Attention(tape.Leaf(q), tape.Leaf(k), tape.Leaf(v), heads, c.kvHeads, docs)
+				fillOnes(y.Grad)
+				tape.ops[0].backward(tape)
+			}
+		})
+	}
 }
 
 // BenchmarkTrainStep is a whole training step: forward, backward, clipping,

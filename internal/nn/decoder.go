@@ -128,8 +128,8 @@ func (d *Decoder) Loss(t *Tape, b *Batch, norm float32) *Var {
 			n++
 		}
 	}
-	rows, targets := t.takeInts(n), t.takeInts(n)
-	weights, allowed := t.mem.take(n)[:0], t.takeLists(b.Allowed, n)
+	rows, targets := t.ints.take(n), t.ints.take(n)
+	weights, allowed := t.mem.take(n)[:0], t.takeAllowed(b, n)
 	for i, w := range b.Weights {
 		if w != 0 {
 			rows, targets, weights = append(rows, int32(i)), append(targets, b.Targets[i]), append(weights, w)
@@ -147,8 +147,8 @@ func (d *Decoder) LogProbs(t *Tape, b *Batch) []float32 {
 	silent := t.silent
 	t.silent = true
 	defer func() { t.silent = silent }()
-	rows, targets := t.takeInts(len(b.Targets)), t.takeInts(len(b.Targets))
-	allowed := t.takeLists(b.Allowed, len(b.Targets))
+	rows, targets := t.ints.take(len(b.Targets)), t.ints.take(len(b.Targets))
+	allowed := t.takeAllowed(b, len(b.Targets))
 	for i, target := range b.Targets {
 		if target >= 0 {
 			rows, targets = append(rows, int32(i)), append(targets, target)
@@ -215,4 +215,13 @@ func (d *Decoder) growTables(pos []int32) {
 		d.positions = max(need, min(2*d.positions, d.cfg.MaxPositions))
 		d.cos, d.sin = lm.RopeTables(d.cfg, d.positions)
 	}
+}
+
+// takeAllowed returns an empty list for the allowed tokens of n targets; nil
+// where the batch has none.
+func (t *Tape) takeAllowed(b *Batch, n int) [][]int32 {
+	if b.Allowed == nil {
+		return nil
+	}
+	return t.allowed.take(n)
 }
