@@ -46,7 +46,7 @@ func (t *Tape) attention(q, k, v *Var, heads, kvHeads int, docs *documents) *Var
 		lse: t.mem.take(heads * q.Rows), scratch: &t.scratch})
 	at := t.mem.at
 	tasks := len(docs.blocks) * heads
-	o.scratch.fill(&t.mem, o.tileSize()+2*queryBlock, tasks)
+	o.scratch.fill(&t.mem, o.docs.tileSize()+2*docs.queries, tasks)
 	t.forward(tasks, o)
 	t.mem.release(at)
 	if y.Grad != nil {
@@ -60,13 +60,10 @@ func (t *Tape) attention(q, k, v *Var, heads, kvHeads int, docs *documents) *Var
 func (o *attention) backward(t *Tape) {
 	at := t.mem.at
 	tasks := len(o.docs.trees) * o.kvHeads
-	o.scratch.fill(&t.mem, 2*o.tileSize()+queryBlock, tasks)
+	o.scratch.fill(&t.mem, 2*o.docs.tileSize()+o.docs.queries, tasks)
 	t.reverse(tasks, o)
 	t.mem.release(at)
 }
-
-// tileSize is the number of scores in the largest tile there can be.
-func (o *attention) tileSize() int { return min(queryBlock, o.q.Rows) * min(keyBlock, o.q.Rows) }
 
 // head is the columns of one query head and its key head, as views of all rows
 // with the strides of their matrices.
@@ -118,11 +115,9 @@ type softmax struct {
 }
 
 func (o *attention) forwardTask(i int) {
-	b := o.docs.blocks[i/o.heads]
+	b, n := o.docs.blocks[i/o.heads], o.docs.queries
 	s := o.scratch.take()
-	size := o.tileSize()
-	x := softmax{head: o.head(i % o.heads), lo: int(b.lo), p: s[:size],
-		top: s[size : size+queryBlock], sum: s[size+queryBlock:], single: o.docs.single(b)}
+	x := softmax{head: o.head(i % o.heads), lo: int(b.lo), top: s[:n], sum: s[n : 2*n], p: s[2*n:], single: o.docs.single(b)}
 	o.docs.tiles(b, x.add)
 	if !x.single {
 		x.finish(int(b.hi))
@@ -188,12 +183,21 @@ func (x *softmax) finish(hi int) {
 
 // expSum replaces x by exp(x - shift) and returns the sum.
 func expSum(x []float32, shift float32) float32 {
-	kernel.Axpy(-shift, ones[:len(x)], x)
-	kernel.Exp(x, x)
+	expShifted(x, shift)
 	return kernel.Sum(x)
 }
 
-var ones = func() (x [keyBlock]float32) {
+// expShifted replaces x by exp(x - shift).
+func expShifted(x []float32, shift float32) {
+	for rest := x; len(rest) > 0; {
+		n := min(len(rest), len(ones))
+		kernel.Axpy(-shift, ones[:n], rest[:n])
+		rest = rest[n:]
+	}
+	kernel.Exp(x, x)
+}
+
+var ones = func() (x [512]float32) {
 	for i := range x {
 		x[i] = 1
 	}
@@ -212,8 +216,8 @@ type gradient struct {
 func (o *attention) backwardTask(i int) {
 	group := o.heads / o.kvHeads
 	s := o.scratch.take()
-	size := o.tileSize()
-	x := gradient{p: s[:size], ds: s[size : 2*size], dot: s[2*size:]}
+	n, size := o.docs.queries, o.docs.tileSize()
+	x := gradient{dot: s[:n], p: s[n : n+size], ds: s[n+size:]}
 	for _, b := range o.docs.tree(i / o.kvHeads) {
 		for h := i % o.kvHeads * group; h < (i%o.kvHeads+1)*group; h++ {
 			x.head, x.lo, x.single = o.head(h), int(b.lo), o.docs.single(b)
@@ -261,8 +265,7 @@ func (x *gradient) weights(p []float32, t tile) {
 		if x.single {
 			kernel.Softmax(seen)
 		} else {
-			kernel.Axpy(-x.lse[r], ones[:len(seen)], seen)
-			kernel.Exp(seen, seen)
+			expShifted(seen, x.lse[r])
 		}
 		clear(row[len(seen):])
 	}

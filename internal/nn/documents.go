@@ -1,12 +1,7 @@
 package nn
 
-const (
-	// queryBlock is the number of query rows that attend together, keyBlock the
-	// number of keys they meet at a time: scores are held for one such tile.
-	queryBlock = 96
-	keyBlock   = 512
-	lane       = 32 // tiles begin at multiples of it within a document
-)
+// lane is the unit of keys: tiles begin at multiples of it within a document.
+const lane = 32
 
 // documents is how the rows of a batch see each other: a row sees the rows of
 // its own document up to itself and every document above it, its parent, the
@@ -16,12 +11,14 @@ type documents struct {
 	first   []int32 // first row of each document
 	parents []int32 // document above each, -1 for none; nil where all are roots
 	rows    int
+	queries int // rows of a tile at most
+	keys    int // columns of a tile at most
 	blocks  []block
 	trees   []int32 // first block of each tree
 }
 
-// block is a run of query rows with the same documents above them: up to
-// queryBlock rows of one document, or as many of siblings, each whole.
+// block is a run of query rows with the same documents above them: rows of one
+// document, or of siblings, each whole.
 type block struct {
 	doc    int32 // of the first row
 	lo, hi int32 // rows
@@ -50,8 +47,8 @@ func (t *Tape) documents(rows int, first, parents []int32) *documents {
 	if parents != nil {
 		want("parents", len(first), len(parents))
 	}
-	d := t.layouts.put(documents{first: first, parents: parents, rows: rows})
-	d.blocks = t.blocks.take(2*rows/queryBlock + len(first))
+	d := t.layouts.put(documents{first: first, parents: parents, rows: rows, queries: t.limits.queries, keys: t.limits.keys})
+	d.blocks = t.blocks.take(rows/(d.queries/2) + len(first))
 	d.trees = t.ints.take(len(first))
 	for doc := 0; doc < len(first); {
 		if d.parent(doc) < 0 {
@@ -69,14 +66,14 @@ func (d *documents) cut(doc int) int {
 	next := doc + 1
 	for next < len(d.first) && d.parent(doc) >= 0 && d.parent(next) == d.parent(doc) {
 		_, end := d.span(next)
-		if end-lo > queryBlock {
+		if end-lo > d.queries {
 			break
 		}
 		hi, next = end, next+1
 	}
-	rows := queryBlock
-	if hi-lo > queryBlock && hi-lo <= keyBlock {
-		rows = queryBlock / 2 // scores above the diagonal would cost more than smaller blocks do
+	rows := d.queries
+	if hi-lo > d.queries && hi-lo <= d.keys {
+		rows = d.queries / 2 // scores above the diagonal would cost more than smaller blocks do
 	}
 	for ; lo < hi; lo += rows {
 		d.blocks = append(d.blocks, block{int32(doc), int32(lo), int32(min(hi, lo+rows))})
@@ -108,9 +105,12 @@ func (d *documents) tree(i int) []block {
 	return d.blocks[d.trees[i]:]
 }
 
+// tileSize is the number of scores in the largest tile there can be.
+func (d *documents) tileSize() int { return min(d.queries, d.rows) * min(d.keys, d.rows) }
+
 // single tells whether all that the rows of a block see is one tile.
 func (d *documents) single(b block) bool {
-	return d.parent(int(b.doc)) < 0 && b.hi-d.first[b.doc] <= keyBlock
+	return d.parent(int(b.doc)) < 0 && int(b.hi-d.first[b.doc]) <= d.keys
 }
 
 // tiles visits what the rows of a block see, tile by tile. For each row its
@@ -120,18 +120,18 @@ func (d *documents) tiles(b block, visit func(tile)) {
 	for doc := int(b.doc); doc < len(d.first) && d.first[doc] < b.hi; doc++ {
 		start, end := d.span(doc)
 		lo, hi := max(int(b.lo), start), min(int(b.hi), end)
-		pieces(tile{lo, hi, start, hi, true}, visit)
+		d.pieces(tile{lo, hi, start, hi, true}, visit)
 	}
 	for doc := d.parent(int(b.doc)); doc >= 0; doc = d.parent(doc) {
 		start, end := d.span(doc)
-		pieces(tile{int(b.lo), int(b.hi), start, end, false}, visit)
+		d.pieces(tile{int(b.lo), int(b.hi), start, end, false}, visit)
 	}
 }
 
-// pieces visits a tile in pieces of up to keyBlock keys, the last ones first, all
+// pieces visits a tile in pieces of up to d.keys keys, the last ones first, all
 // of about the same size. Only the first piece has the diagonal.
-func pieces(t tile, visit func(tile)) {
-	n := (t.to - t.from + keyBlock - 1) / keyBlock
+func (d *documents) pieces(t tile, visit func(tile)) {
+	n := (t.to - t.from + d.keys - 1) / d.keys
 	for start := t.from; n > 0; n-- {
 		left := (t.to - start) * (n - 1) / n
 		t.from = start + (left+lane-1)&^(lane-1)
