@@ -165,6 +165,7 @@ func TestLogProbsMatchReference(t *testing.T) {
 		backwards := packed(m.Config.VocabSize, []int{20, 5}, 1) // as many predictions as tokens, in another order
 		for i := range backwards.Tokens {
 			backwards.Rows = append(backwards.Rows, int32(len(backwards.Tokens)-1-i))
+			backwards.Targets[i] = max(0, backwards.Targets[i])
 		}
 		for _, b := range []*Batch{packed(m.Config.VocabSize, []int{20, 1, 31}, 1), tree, backwards} {
 			d, tape := NewDecoder(m), NewTape()
