@@ -77,7 +77,9 @@ func TestAllowedIsTheDecodedDistribution(t *testing.T) {
 	for i, w := range b.Weights {
 		sum -= float64(w) * float64(want[i])
 	}
-	for name, l := range map[string]limits{"kept": defaultLimits, "in chunks": {chunk: 4 * cfg.VocabSize, kept: 0}} {
+	chunks := defaultLimits
+	chunks.chunk, chunks.kept = 4*cfg.VocabSize, 0
+	for name, l := range map[string]limits{"kept": defaultLimits, "in chunks": chunks} {
 		tape.Reset()
 		tape.limits = l
 		near(t, name+": loss", d.Loss(tape, b, norm).Value, []float32{float32(sum / norm)}, 1e-4)

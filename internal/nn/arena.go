@@ -62,3 +62,19 @@ func (p *pool[T]) put(v T) *T {
 // reset forgets the structs but keeps their memory. What they point to stays
 // reachable until they are put again, at most one step's worth.
 func (p *pool[T]) reset() { p.used = 0 }
+
+// lists hands out lists that live until reset.
+type lists[T any] struct{ room []T }
+
+// take returns an empty list with room for n.
+func (l *lists[T]) take(n int) []T {
+	at := len(l.room)
+	if cap(l.room) < at+n {
+		l.room = make([]T, 0, 2*(at+n)) // lists handed out keep the old memory
+		at = 0
+	}
+	l.room = l.room[:at+n]
+	return l.room[at : at : at+n]
+}
+
+func (l *lists[T]) reset() { l.room = l.room[:0] }

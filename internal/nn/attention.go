@@ -2,93 +2,52 @@ package nn
 
 import (
 	"math"
-	"sync"
 
 	"github.com/gr2/gr2/internal/kernel"
 )
 
-// rope is y = x with each head turned by the angles of its position.
-type rope struct {
-	x, y     *Var
-	heads    int
-	pos      []int32
-	cos, sin []float32
-}
-
-// RoPE rotates each of the heads of row i by the angles of position pos[i]:
-// row pos[i] of the tables cos and sin, each headDim/2 wide (lm.RopeTables).
-func (t *Tape) RoPE(x *Var, heads int, pos []int32, cos, sin []float32) *Var {
-	want("RoPE positions", x.Rows, len(pos))
-	y := t.result(x.Rows, x.Cols, x.Grad)
-	o := t.ropes.put(rope{x, y, heads, pos, cos, sin})
-	t.forward(rowBlocks(x.Rows, x.Cols), o)
-	return t.record(y, o)
-}
-
-func (o *rope) backward(t *Tape) { t.reverse(rowBlocks(o.x.Rows, o.x.Cols), o) }
-
-func (o *rope) forwardTask(i int) {
-	dim := o.x.Cols / o.heads
-	lo, hi := rowsOf(i, o.x.Rows, o.x.Cols)
-	for r := lo; r < hi; r++ {
-		copy(o.y.row(r), o.x.row(r))
-		cos, sin := o.angles(r, dim)
-		kernel.RoPE(o.y.row(r), o.heads, dim, cos, sin)
-	}
-}
-
-// backwardTask turns the gradient back in place: nobody reads dy again.
-func (o *rope) backwardTask(i int) {
-	dim := o.x.Cols / o.heads
-	lo, hi := rowsOf(i, o.x.Rows, o.x.Cols)
-	for r := lo; r < hi; r++ {
-		cos, sin := o.angles(r, dim)
-		kernel.RoPEGrad(o.y.gradRow(r), o.heads, dim, cos, sin)
-		kernel.Add(o.x.gradRow(r), o.x.gradRow(r), o.y.gradRow(r))
-	}
-}
-
-func (o *rope) angles(r, dim int) (cos, sin []float32) {
-	at := int(o.pos[r]) * dim / 2
-	return o.cos[at : at+dim/2], o.sin[at : at+dim/2]
-}
-
-// queryBlock is the number of query rows whose scores are held at a time: a
-// task's scratch is queryBlock x document length, never length x length.
-const queryBlock = 96
-
-// attention is causal softmax(q k^T / sqrt(headDim)) v inside each document.
-// Forward tasks are (document, head); backward tasks are (document, key head),
+// attention is softmax(q k^T / sqrt(headDim)) v over the rows that a row sees.
+// Forward tasks are (block of rows, head); backward tasks are (tree, key head),
 // so that every row of dk and dv has one owner.
 type attention struct {
 	q, k, v, y     *Var
 	heads, kvHeads int
-	docs           []int32
-	longest        int      // tokens of the longest document
-	scratch        *scratch // the tape's
+	docs           *documents
+	lse            []float32 // log of the sum of exp(scores) by head and row, heads x rows, where it takes several tiles
+	scratch        *scratch  // the tape's
 }
 
 // Attention is causal grouped-query attention (Ainslie et al. 2023) over packed
 // documents. q is (tokens, heads*headDim), k and v are (tokens, kvHeads*headDim);
 // query head h reads key head h/(heads/kvHeads). docs holds the first row of
-// each document, ascending from 0. Scores are recomputed in the backward pass
-// (Dao et al. 2022), so memory is linear in the length.
+// each document, ascending from 0.
+//
+// Scores exist one tile at a time. Of a pass, the result and one number for each
+// row and head are kept, and the backward pass computes the weights again from
+// these (Dao et al. 2022; Dao 2023): memory is linear in the length.
 func (t *Tape) Attention(q, k, v *Var, heads, kvHeads int, docs []int32) *Var {
+	return t.attention(q, k, v, heads, kvHeads, t.documents(q.Rows, docs, nil))
+}
+
+// TreeAttention is Attention where a document may go on from an earlier one:
+// it sees all of its parent, of the parent's parent and so on, but none of its
+// siblings. parents has an entry for each document, -1 for none; documents stand
+// in depth-first order, each parent directly before its first child.
+func (t *Tape) TreeAttention(q, k, v *Var, heads, kvHeads int, docs, parents []int32) *Var {
+	return t.attention(q, k, v, heads, kvHeads, t.documents(q.Rows, docs, parents))
+}
+
+func (t *Tape) attention(q, k, v *Var, heads, kvHeads int, docs *documents) *Var {
 	sameShape("Attention", k, v)
 	want("Attention rows", q.Rows, k.Rows)
 	want("Attention key columns", q.Cols/heads*kvHeads, k.Cols)
-	if q.Rows > 0 {
-		want("Attention first document", 0, int(docs[0]))
-	}
 	y := t.result(q.Rows, q.Cols, q.Grad, k.Grad, v.Grad)
-	o := t.attentions.put(attention{q: q, k: k, v: v, y: y, heads: heads, kvHeads: kvHeads, docs: docs, scratch: &t.scratch})
-	for d := range docs {
-		lo, hi := o.document(d)
-		o.longest = max(o.longest, hi-lo)
-	}
+	o := t.attentions.put(attention{q: q, k: k, v: v, y: y, heads: heads, kvHeads: kvHeads, docs: docs,
+		lse: t.mem.take(heads * q.Rows), scratch: &t.scratch})
 	at := t.mem.at
-	o.scratch.fill(&t.mem, o.blockSize(), len(docs)*heads)
-	t.forward(len(docs)*heads, o)
+	tasks := len(docs.blocks) * heads
+	o.scratch.fill(&t.mem, o.docs.tileSize()+2*docs.queries, tasks)
+	t.forward(tasks, o)
 	t.mem.release(at)
 	if y.Grad != nil {
 		t.needGrad(q)
@@ -100,143 +59,214 @@ func (t *Tape) Attention(q, k, v *Var, heads, kvHeads int, docs []int32) *Var {
 
 func (o *attention) backward(t *Tape) {
 	at := t.mem.at
-	tasks := len(o.docs) * o.kvHeads
-	o.scratch.fill(&t.mem, 2*o.blockSize(), tasks)
+	tasks := len(o.docs.trees) * o.kvHeads
+	o.scratch.fill(&t.mem, 2*o.docs.tileSize()+o.docs.queries, tasks)
 	t.reverse(tasks, o)
 	t.mem.release(at)
 }
 
-// document is the range of rows of document d.
-func (o *attention) document(d int) (lo, hi int) {
-	if d+1 < len(o.docs) {
-		return int(o.docs[d]), int(o.docs[d+1])
-	}
-	return int(o.docs[d]), o.q.Rows
-}
-
-func (o *attention) blockSize() int { return min(queryBlock, o.longest) * o.longest }
-
-// head is one query head of one document, as views with the row strides of
-// their matrices.
+// head is the columns of one query head and its key head, as views of all rows
+// with the strides of their matrices.
 type head struct {
 	q, k, v, y     []float32
 	dq, dk, dv, dy []float32 // nil in the forward pass
+	lse            []float32
 	ldq, ldk, dim  int
 	scale          float32
 }
 
-func (o *attention) head(doc, h int) head {
+func (o *attention) head(h int) head {
 	dim := o.q.Cols / o.heads
-	lo, hi := o.document(doc)
-	q := func(x []float32) []float32 { return view(x, o.q.Cols, lo, hi, h*dim) }
-	k := func(x []float32) []float32 { return view(x, o.k.Cols, lo, hi, h/(o.heads/o.kvHeads)*dim) }
+	q := func(x []float32) []float32 { return from(x, h*dim) }
+	k := func(x []float32) []float32 { return from(x, h/(o.heads/o.kvHeads)*dim) }
 	return head{
 		q: q(o.q.Value), k: k(o.k.Value), v: k(o.v.Value), y: q(o.y.Value),
 		dq: q(o.q.Grad), dk: k(o.k.Grad), dv: k(o.v.Grad), dy: q(o.y.Grad),
+		lse: o.lse[h*o.q.Rows : (h+1)*o.q.Rows],
 		ldq: o.q.Cols, ldk: o.k.Cols, dim: dim,
 		scale: float32(1 / math.Sqrt(float64(dim))),
 	}
 }
 
-// view is rows lo..hi of a matrix from the given column on.
-func view(x []float32, cols, lo, hi, col int) []float32 {
-	if x == nil || lo == hi {
+// from is x from element i on; nil stays nil.
+func from(x []float32, i int) []float32 {
+	if x == nil {
 		return nil
 	}
-	return x[lo*cols+col : hi*cols]
+	return x[i:]
+}
+
+func (a *head) qRow(x []float32, r int) []float32 { return x[r*a.ldq : r*a.ldq+a.dim] }
+
+// scores are scale * q k^T of a tile.
+func (a *head) scores(s []float32, t tile) {
+	keys := t.to - t.from
+	kernel.Gemm(false, true, t.hi-t.lo, keys, a.dim, a.scale, a.q[t.lo*a.ldq:], a.ldq, a.k[t.from*a.ldk:], a.ldk, 0, s, keys)
+}
+
+// softmax is the state of a block of rows on the way through its tiles: so far
+// y holds sum(exp(score - top) * v), and sum is the same without v.
+type softmax struct {
+	head
+	lo       int // first row
+	p        []float32
+	top, sum []float32
+	single   bool // there is one tile: p is normalised at once, top and sum are not used
 }
 
 func (o *attention) forwardTask(i int) {
-	doc, n := i/o.heads, o.heads
-	lo, hi := o.document(doc)
+	b, n := o.docs.blocks[i/o.heads], o.docs.queries
 	s := o.scratch.take()
-	a := o.head(doc, i%n)
-	for from := 0; from < hi-lo; from += queryBlock {
-		rows := min(queryBlock, hi-lo-from)
-		keys := from + rows
-		p := s[:rows*keys]
-		a.weights(p, from, rows)
-		kernel.Gemm(false, false, rows, a.dim, keys, 1, p, keys, a.v, a.ldk, 0, a.y[from*a.ldq:], a.ldq)
+	x := softmax{head: o.head(i % o.heads), lo: int(b.lo), top: s[:n], sum: s[n : 2*n], p: s[2*n:], single: o.docs.single(b)}
+	o.docs.tiles(b, x.add)
+	if !x.single {
+		x.finish(int(b.hi))
 	}
 	o.scratch.give(s)
 }
 
-// weights computes the attention weights of query rows from.. over all keys up
-// to the last of these rows, zero after each row's own: p is rows x (from+rows).
-func (a *head) weights(p []float32, from, rows int) {
-	keys := from + rows
-	kernel.Gemm(false, true, rows, keys, a.dim, a.scale, a.q[from*a.ldq:], a.ldq, a.k, a.ldk, 0, p, keys)
-	for r := range rows {
-		row := p[r*keys : (r+1)*keys]
-		kernel.Softmax(row[:from+r+1])
-		clear(row[from+r+1:])
+// add takes a tile into account.
+func (x *softmax) add(t tile) {
+	rows, keys := t.hi-t.lo, t.to-t.from
+	p := x.p[:rows*keys]
+	x.scores(p, t)
+	keep := float32(1)
+	if t.diagonal {
+		keep = 0
+		x.start(p, t)
+	} else {
+		x.extend(p, t)
+	}
+	kernel.Gemm(false, false, rows, x.dim, keys, 1, p, keys, x.v[t.from*x.ldk:], x.ldk, keep, x.y[t.lo*x.ldq:], x.ldq)
+}
+
+// start turns the scores of rows that have seen nothing yet into weights, zero
+// where a row does not see.
+func (x *softmax) start(p []float32, t tile) {
+	keys := t.to - t.from
+	for r := t.lo; r < t.hi; r++ {
+		row := p[(r-t.lo)*keys:][:keys]
+		seen := row[:t.seen(r)]
+		if x.single {
+			kernel.Softmax(seen)
+		} else {
+			top := kernel.Max(seen)
+			x.top[r-x.lo], x.sum[r-x.lo] = top, expSum(seen, top)
+		}
+		clear(row[len(seen):]) // last: reading next to what was just written is slow
 	}
 }
 
+// extend does so for rows that go on, and scales what they have to the new
+// maximum.
+func (x *softmax) extend(p []float32, t tile) {
+	keys := t.to - t.from
+	for r := t.lo; r < t.hi; r++ {
+		row, i := p[(r-t.lo)*keys:][:keys], r-x.lo
+		if top := kernel.Max(row); top > x.top[i] {
+			shrink := float32(math.Exp(float64(x.top[i] - top)))
+			kernel.Scale(shrink, x.qRow(x.y, r))
+			x.top[i], x.sum[i] = top, x.sum[i]*shrink
+		}
+		x.sum[i] += expSum(row, x.top[i])
+	}
+}
+
+// finish divides by the sums.
+func (x *softmax) finish(hi int) {
+	for r := x.lo; r < hi; r++ {
+		sum := x.sum[r-x.lo]
+		kernel.Scale(1/sum, x.qRow(x.y, r))
+		x.lse[r] = x.top[r-x.lo] + float32(math.Log(float64(sum)))
+	}
+}
+
+// expSum replaces x by exp(x - shift) and returns the sum.
+func expSum(x []float32, shift float32) float32 {
+	expShifted(x, shift)
+	return kernel.Sum(x)
+}
+
+// expShifted replaces x by exp(x - shift).
+func expShifted(x []float32, shift float32) {
+	for rest := x; len(rest) > 0; {
+		n := min(len(rest), len(ones))
+		kernel.Axpy(-shift, ones[:n], rest[:n])
+		rest = rest[n:]
+	}
+	kernel.Exp(x, x)
+}
+
+var ones = func() (x [512]float32) {
+	for i := range x {
+		x[i] = 1
+	}
+	return x
+}()
+
+// gradient is the state of a block of rows on the way back through its tiles.
+type gradient struct {
+	head
+	lo     int // first row
+	p, ds  []float32
+	dot    []float32 // rowsum(P*dP) over all that each row sees, which is dy . y
+	single bool      // that is one tile: its own sums will do for dot and lse
+}
+
 func (o *attention) backwardTask(i int) {
-	doc, group := i/o.kvHeads, o.heads/o.kvHeads
-	lo, hi := o.document(doc)
+	group := o.heads / o.kvHeads
 	s := o.scratch.take()
-	for h := i % o.kvHeads * group; h < (i%o.kvHeads+1)*group; h++ {
-		a := o.head(doc, h)
-		for from := 0; from < hi-lo; from += queryBlock {
-			a.gradients(s, from, min(queryBlock, hi-lo-from))
+	n, size := o.docs.queries, o.docs.tileSize()
+	x := gradient{dot: s[:n], p: s[n : n+size], ds: s[n+size:]}
+	for _, b := range o.docs.tree(i / o.kvHeads) {
+		for h := i % o.kvHeads * group; h < (i%o.kvHeads+1)*group; h++ {
+			x.head, x.lo, x.single = o.head(h), int(b.lo), o.docs.single(b)
+			for r := x.lo; r < int(b.hi) && !x.single; r++ {
+				x.dot[r-x.lo] = kernel.Dot(x.qRow(x.dy, r), x.qRow(x.y, r))
+			}
+			o.docs.tiles(b, x.add)
 		}
 	}
 	o.scratch.give(s)
 }
 
-// gradients adds what query rows from.. contribute. With P the weights and
-// dP = dy v^T: dv += P^T dy, dS = P * (dP - rowsum(P*dP)), dq += scale dS k,
+// add adds what a tile contributes. With P the weights and dP = dy v^T:
+// dv += P^T dy, dS = P * (dP - rowsum(P*dP)), dq += scale dS k,
 // dk += scale dS^T q.
-func (a *head) gradients(s []float32, from, rows int) {
-	keys := from + rows
-	p, ds := s[:rows*keys], s[rows*keys:2*rows*keys]
-	a.weights(p, from, rows)
-	q, dq, dy := a.q[from*a.ldq:], a.dq[from*a.ldq:], a.dy[from*a.ldq:]
-	kernel.Gemm(true, false, keys, a.dim, rows, 1, p, keys, dy, a.ldq, 1, a.dv, a.ldk)
-	kernel.Gemm(false, true, rows, keys, a.dim, 1, dy, a.ldq, a.v, a.ldk, 0, ds, keys)
-	for r := range rows {
-		seen := r*keys + from + r + 1
-		w, d := p[r*keys:seen], ds[r*keys:seen]
+func (x *gradient) add(t tile) {
+	rows, keys := t.hi-t.lo, t.to-t.from
+	p, ds := x.p[:rows*keys], x.ds[:rows*keys]
+	q, dq, dy := x.q[t.lo*x.ldq:], x.dq[t.lo*x.ldq:], x.dy[t.lo*x.ldq:]
+	k, v, dk, dv := x.k[t.from*x.ldk:], x.v[t.from*x.ldk:], x.dk[t.from*x.ldk:], x.dv[t.from*x.ldk:]
+	x.weights(p, t)
+	kernel.Gemm(true, false, keys, x.dim, rows, 1, p, keys, dy, x.ldq, 1, dv, x.ldk)
+	kernel.Gemm(false, true, rows, keys, x.dim, 1, dy, x.ldq, v, x.ldk, 0, ds, keys)
+	for r := t.lo; r < t.hi; r++ {
+		at := (r - t.lo) * keys
+		w, d := p[at:at+t.seen(r)], ds[at:at+t.seen(r)]
 		kernel.Mul(d, d, w)
-		kernel.Axpy(-kernel.Sum(d), w, d)
-		clear(ds[seen : (r+1)*keys])
+		if x.single {
+			x.dot[r-x.lo] = kernel.Sum(d)
+		}
+		kernel.Axpy(-x.dot[r-x.lo], w, d)
+		clear(ds[at+len(d) : at+keys])
 	}
-	kernel.Gemm(false, false, rows, a.dim, keys, a.scale, ds, keys, a.k, a.ldk, 1, dq, a.ldq)
-	kernel.Gemm(true, false, keys, a.dim, rows, a.scale, ds, keys, q, a.ldq, 1, a.dk, a.ldk)
+	kernel.Gemm(false, false, rows, x.dim, keys, x.scale, ds, keys, k, x.ldk, 1, dq, x.ldq)
+	kernel.Gemm(true, false, keys, x.dim, rows, x.scale, ds, keys, q, x.ldq, 1, dk, x.ldk)
 }
 
-// scratch lends each running task a buffer of its own. Which one it gets does
-// not matter: tasks overwrite before they read.
-type scratch struct {
-	mu   sync.Mutex
-	size int
-	free [][]float32
-}
-
-// fill takes a buffer of size elements for as many tasks as can run at once.
-func (s *scratch) fill(mem *arena, size, tasks int) {
-	s.size, s.free = size, s.free[:0]
-	for range min(tasks, kernel.Threads()) {
-		s.free = append(s.free, mem.take(size))
+// weights computes exp(score - lse), zero where a row does not see.
+func (x *gradient) weights(p []float32, t tile) {
+	x.scores(p, t)
+	keys := t.to - t.from
+	for r := t.lo; r < t.hi; r++ {
+		row := p[(r-t.lo)*keys:][:keys]
+		seen := row[:t.seen(r)]
+		if x.single {
+			kernel.Softmax(seen)
+		} else {
+			expShifted(seen, x.lse[r])
+		}
+		clear(row[len(seen):])
 	}
-}
-
-func (s *scratch) take() []float32 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := len(s.free) - 1
-	if n < 0 {
-		return make([]float32, s.size) // the thread bound was raised meanwhile
-	}
-	b := s.free[n]
-	s.free = s.free[:n]
-	return b
-}
-
-func (s *scratch) give(b []float32) {
-	s.mu.Lock()
-	s.free = append(s.free, b)
-	s.mu.Unlock()
 }

@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/gr2/gr2/internal/lm"
@@ -47,35 +48,100 @@ func repeat(n, times int) []int {
 	return out
 }
 
+// BenchmarkAttention is forward and backward of four heads of 64 over documents
+// of one length.
+func BenchmarkAttention(b *testing.B) {
+	const heads, dim = 4, 64
+	for _, c := range []struct{ length, docs, kvHeads int }{
+		{16, 128, 4}, {64, 32, 4}, {128, 16, 4}, {256, 8, 4}, {256, 8, 1}, {512, 4, 4}, {2048, 1, 4}, {4096, 1, 4},
+	} {
+		b.Run(fmt.Sprintf("%dx%d-kv%d", c.docs, c.length, c.kvHeads), func(b *testing.B) {
+			rows := c.length * c.docs
+			q, k, v := NewParam("q", rows, heads*dim), NewParam("k", rows, c.kvHeads*dim), NewParam("v", rows, c.kvHeads*dim)
+			r := rng.New(1)
+			for _, p := range []*Param{q, k, v} {
+				for i := range p.Value {
+					p.Value[i] = float32(r.NormFloat64())
+				}
+			}
+			var docs []int32
+			for i := range c.docs {
+				docs = append(docs, int32(i*c.length))
+			}
+			tape := NewTape()
+			b.ReportAllocs()
+			for b.Loop() {
+				tape.Reset()
+				y := tape.Attention(tape.Leaf(q), tape.Leaf(k), tape.Leaf(v), heads, c.kvHeads, docs)
+				fillOnes(y.Grad)
+				tape.ops[0].backward(tape)
+			}
+		})
+	}
+}
+
 // BenchmarkTrainStep is a whole training step: forward, backward, clipping,
 // AdamW.
 func BenchmarkTrainStep(b *testing.B) {
 	for _, c := range []struct {
 		name    string
+		config  lm.Config
 		lengths []int
 		share   float64
 	}{
-		{"8x256", repeat(256, 8), 1},
-		{"4x500-answers", repeat(500, 4), 0.06},
+		{"8x256", referenceConfig(), repeat(256, 8), 1},
+		{"4x500-answers", referenceConfig(), repeat(500, 4), 0.06},
+		{"30M-4x512", middleConfig(), repeat(512, 4), 1},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			m, err := lm.New(referenceConfig(), 1)
-			if err != nil {
-				b.Fatal(err)
-			}
-			d, tape := NewDecoder(m), NewTape()
-			adam := NewAdamW(d.Params(), AdamWOptions{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1})
-			batch := packed(m.Config.VocabSize, c.lengths, c.share)
-			b.ReportAllocs()
-			for b.Loop() {
-				tape.Reset()
-				tape.Backward(d.Loss(tape, batch, float32(len(batch.Tokens))))
-				ClipGradNorm(d.Params(), 1)
-				adam.Step(1e-3)
-			}
-			b.ReportMetric(float64(len(batch.Tokens)*b.N)/b.Elapsed().Seconds(), "tokens/s")
+			benchmarkStep(b, c.config, packed(c.config.VocabSize, c.lengths, c.share))
 		})
 	}
+}
+
+// middleConfig has 30 million parameters.
+func middleConfig() lm.Config {
+	c := referenceConfig()
+	c.Hidden, c.Layers, c.Heads, c.KVHeads, c.Intermediate, c.VocabSize = 512, 8, 8, 8, 1536, 8192
+	return c
+}
+
+// BenchmarkRLStep is a training step on eight rollouts of 48 tokens below one
+// prompt of 256, with the prompt once and with a copy for each.
+func BenchmarkRLStep(b *testing.B) {
+	const prompt, branches, rollout = 256, 8, 48
+	c := referenceConfig()
+	r := rng.New(1, rng.Key("rollouts"))
+	f := forest{parents: []int{-1}, tokens: [][]int32{make([]int32, prompt)}, weights: [][]float32{make([]float32, prompt)}}
+	for range branches {
+		weights := make([]float32, rollout)
+		fillOnes(weights)
+		f.parents, f.tokens, f.weights = append(f.parents, 0), append(f.tokens, make([]int32, rollout)), append(f.weights, weights)
+	}
+	for _, tokens := range f.tokens {
+		for i := range tokens {
+			tokens[i] = int32(r.IntN(c.VocabSize))
+		}
+	}
+	b.Run("shared", func(b *testing.B) { benchmarkStep(b, c, f.shared()) })
+	b.Run("unshared", func(b *testing.B) { benchmarkStep(b, c, f.unshared(r)) })
+}
+
+func benchmarkStep(b *testing.B, c lm.Config, batch *Batch) {
+	m, err := lm.New(c, 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	d, tape := NewDecoder(m), NewTape()
+	adam := NewAdamW(d.Params(), AdamWOptions{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1})
+	b.ReportAllocs()
+	for b.Loop() {
+		tape.Reset()
+		tape.Backward(d.Loss(tape, batch, float32(len(batch.Tokens))))
+		ClipGradNorm(d.Params(), 1)
+		adam.Step(1e-3)
+	}
+	b.ReportMetric(float64(len(batch.Tokens)*b.N)/b.Elapsed().Seconds(), "tokens/s")
 }
 
 // BenchmarkSASRecStep is a training step of the sequential baseline: 1,024

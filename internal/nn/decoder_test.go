@@ -7,6 +7,7 @@ import (
 
 	"github.com/gr2/gr2/internal/kernel"
 	"github.com/gr2/gr2/internal/lm"
+	"github.com/gr2/gr2/internal/rng"
 )
 
 // smallConfig has grouped queries and, by architecture, biases or head norms.
@@ -99,9 +100,10 @@ func TestThreadsChangeNothing(t *testing.T) {
 		d, tape := NewDecoder(m), NewTape()
 		adam := NewAdamW(d.Params(), AdamWOptions{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1})
 		b := packed(m.Config.VocabSize, []int{250, 100, 120}, 0.7)
+		tree := randomForest(rng.New(3), m.Config.VocabSize, 200).shared()
 		for range 2 {
 			tape.Reset()
-			tape.Backward(d.Loss(tape, b, 100))
+			tape.Backward(tape.Add(d.Loss(tape, b, 100), d.Loss(tape, tree, 100)))
 			ClipGradNorm(d.Params(), 1)
 			adam.Step(1e-3)
 		}
@@ -116,7 +118,8 @@ func TestThreadsChangeNothing(t *testing.T) {
 }
 
 // TestSteadyStepAllocatesNothing is the promise of the arena, for losses over
-// the whole vocabulary and over a slate's numbers, and for two on one tape.
+// the whole vocabulary and over a slate's numbers, of packed and of shared
+// documents, and for several on one tape.
 func TestSteadyStepAllocatesNothing(t *testing.T) {
 	m := mustModel(t, bigEnough())
 	d, tape := NewDecoder(m), NewTape()
@@ -137,9 +140,10 @@ func TestSteadyStepAllocatesNothing(t *testing.T) {
 	if err := d.ReadEarly(1); err != nil {
 		t.Fatal(err)
 	}
+	tree := randomForest(rng.New(3), m.Config.VocabSize, 120).shared()
 	step := func() {
 		tape.Reset()
-		tape.Backward(tape.Add(d.Loss(tape, b, 100), d.Loss(tape, c, 100)))
+		tape.Backward(tape.Add(tape.Add(d.Loss(tape, b, 100), d.Loss(tape, c, 100)), d.Loss(tape, tree, 100)))
 		ClipGradNorm(d.Params(), 1)
 		adam.Step(1e-4)
 		tape.Reset()
@@ -164,11 +168,18 @@ func TestLogProbsMatchReference(t *testing.T) {
 				tensor.Data[j] = 3*tensor.Data[j] + 0.2*float32(math.Sin(float64(i+3*j)))
 			}
 		}
-		b := packed(m.Config.VocabSize, []int{20, 1, 31}, 1)
-		d, tape := NewDecoder(m), NewTape()
-		near(t, architecture, d.LogProbs(tape, b), float32s(referenceLogProbs(m, b)), 1e-5)
-		if len(tape.ops) != 0 || tape.silent {
-			t.Errorf("LogProbs left %d operations on the tape, silent %t", len(tape.ops), tape.silent)
+		tree := randomForest(rng.New(4), m.Config.VocabSize, 20).shared()
+		backwards := packed(m.Config.VocabSize, []int{20, 5}, 1) // as many predictions as tokens, in another order
+		for i := range backwards.Tokens {
+			backwards.Rows = append(backwards.Rows, int32(len(backwards.Tokens)-1-i))
+			backwards.Targets[i] = max(0, backwards.Targets[i])
+		}
+		for _, b := range []*Batch{packed(m.Config.VocabSize, []int{20, 1, 31}, 1), tree, backwards} {
+			d, tape := NewDecoder(m), NewTape()
+			near(t, architecture, d.LogProbs(tape, b), float32s(referenceLogProbs(m, b)), 1e-5)
+			if len(tape.ops) != 0 || tape.silent {
+				t.Errorf("LogProbs left %d operations on the tape, silent %t", len(tape.ops), tape.silent)
+			}
 		}
 	}
 }
@@ -215,7 +226,7 @@ func referenceLogProbs(m *lm.Model, b *Batch) []float64 {
 		q := ropeReference(norm(linear(h, l.Q, l.QBias), l.QNorm), c.Heads, c.HeadDim, b.Pos, angle)
 		k := ropeReference(norm(linear(h, l.K, l.KBias), l.KNorm), c.KVHeads, c.HeadDim, b.Pos, angle)
 		v := linear(h, l.V, l.VBias)
-		add(x, linear(attentionReference(q, k, v, c.Heads, c.KVHeads, c.HeadDim, b.Docs), l.O, nil))
+		add(x, linear(attentionReference(q, k, v, c.Heads, c.KVHeads, c.HeadDim, b.Docs, b.Parents), l.O, nil))
 		h = norm(x, l.MLPNorm)
 		gate, up := linear(h, l.Gate, nil), linear(h, l.Up, nil)
 		for i, g := range gate {
@@ -224,10 +235,11 @@ func referenceLogProbs(m *lm.Model, b *Batch) []float64 {
 		add(x, linear(up, l.Down, nil))
 	}
 	logits := linear(norm(x, m.Norm), m.Head, nil)
-	out := make([]float64, len(b.Tokens))
+	out := make([]float64, len(b.Targets))
 	for i, target := range b.Targets {
 		if target >= 0 {
-			out[i] = math.Log(softmaxReference(logits[i*c.VocabSize : (i+1)*c.VocabSize])[target])
+			at := int(b.row(i)) * c.VocabSize
+			out[i] = math.Log(softmaxReference(logits[at : at+c.VocabSize])[target])
 		}
 	}
 	return out
@@ -315,6 +327,13 @@ func TestCheck(t *testing.T) {
 		"number of lists": func(b *Batch) { b.Allowed = make([][]int32, 6) },
 		"allowed token":   func(b *Batch) { b.Allowed = make([][]int32, 7); b.Allowed[0] = []int32{b.Targets[0], 50} },
 		"negative list":   func(b *Batch) { b.Allowed = make([][]int32, 7); b.Allowed[2] = []int32{-1} },
+		"parents":         func(b *Batch) { b.Parents = []int32{-1} },
+		"later parent":    func(b *Batch) { b.Parents = []int32{-1, 1} },
+		"parent order":    func(b *Batch) { b.Docs = []int32{0, 1, 2, 3}; b.Parents = []int32{-1, 0, 0, 1} },
+		"negative parent": func(b *Batch) { b.Parents = []int32{-1, -2} },
+		"rows":            func(b *Batch) { b.Rows = []int32{0, 1} },
+		"row":             func(b *Batch) { b.Rows = []int32{0, 1, 2, 3, 4, 5, 7} },
+		"negative row":    func(b *Batch) { b.Rows = []int32{0, 1, 2, 3, 4, 5, -1} },
 		"list":            func(b *Batch) { b.Allowed = make([][]int32, 7); b.Allowed[0] = []int32{(b.Targets[0] + 1) % 50} },
 	} {
 		b := packed(50, []int{3, 4}, 1)

@@ -112,7 +112,7 @@ func TestReadEarlyRefusesDepthsThatAreNotThere(t *testing.T) {
 	}
 	b := packed(50, []int{5}, 1)
 	b.Early = make([]bool, 4)
-	if err := d.Check(b); err == nil || !strings.Contains(err.Error(), "marks of early targets") {
+	if err := d.Check(b); err == nil || !strings.Contains(err.Error(), "early marks") {
 		t.Errorf("too few marks: %v", err)
 	}
 }

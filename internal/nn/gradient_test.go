@@ -42,7 +42,8 @@ func checkGradient(t *testing.T, c opCase) {
 		}
 	}
 	tape := NewTape()
-	tape.limits = limits{chunk: 30, kept: 60} // several chunks; small passes are kept
+	// Several chunks, with small passes kept; several tiles of attention.
+	tape.limits = limits{chunk: 30, kept: 60, queries: 8, keys: 128}
 	y := c.run(tape, params)
 	want := c.want(x)
 	near(t, "value", y.Value, float32s(want), 1e-5)
@@ -263,22 +264,24 @@ func attentionCases() []opCase {
 	cases := []opCase{ropeCase()}
 	for _, c := range []struct {
 		heads, kvHeads, dim int
-		docs                []int32
+		docs, parents       []int32
 		rows                int
 	}{
-		{2, 2, 3, []int32{0}, 7},
-		{4, 2, 2, []int32{0, 3, 4}, 9},
-		{2, 1, 4, []int32{0, 5}, 5 + 2*queryBlock + 8}, // a document of several query blocks
+		{2, 2, 3, []int32{0}, nil, 7},
+		{4, 2, 2, []int32{0, 3, 4}, nil, 9},
+		{2, 1, 4, []int32{0, 50}, nil, 205},                                            // several blocks, then several tiles
+		{2, 1, 2, []int32{0, 130, 133, 139, 141}, []int32{-1, 0, 0, 0, -1}, 170},       // siblings share a block, a trunk has two tiles
+		{2, 2, 2, []int32{0, 4, 9, 10, 14, 17, 40}, []int32{-1, 0, 1, 1, 0, 4, 4}, 45}, // three generations
 	} {
 		q, kv := c.heads*c.dim, c.kvHeads*c.dim
 		cases = append(cases, opCase{
 			fmt.Sprintf("Attention %d heads %d keys %d rows", c.heads, c.kvHeads, c.rows),
 			[][2]int{{c.rows, q}, {c.rows, kv}, {c.rows, kv}},
 			func(t *Tape, p []*Param) *Var {
-				return t.Attention(t.Leaf(p[0]), t.Leaf(p[1]), t.Leaf(p[2]), c.heads, c.kvHeads, c.docs)
+				return t.TreeAttention(t.Leaf(p[0]), t.Leaf(p[1]), t.Leaf(p[2]), c.heads, c.kvHeads, c.docs, c.parents)
 			},
 			func(x [][]float64) []float64 {
-				return attentionReference(x[0], x[1], x[2], c.heads, c.kvHeads, c.dim, c.docs)
+				return attentionReference(x[0], x[1], x[2], c.heads, c.kvHeads, c.dim, c.docs, c.parents)
 			}})
 	}
 	return cases
@@ -317,23 +320,21 @@ func ropeReference(x []float64, heads, dim int, pos []int32, angle func(pos, i i
 	return out
 }
 
-// attentionReference looks at every earlier row of the same document.
-func attentionReference(q, k, v []float64, heads, kvHeads, dim int, docs []int32) []float64 {
+// attentionReference looks at every earlier row of the same document and of the
+// documents above it.
+func attentionReference(q, k, v []float64, heads, kvHeads, dim int, docs, parents []int32) []float64 {
 	rows := len(q) / (heads * dim)
 	out := make([]float64, len(q))
-	start := 0
 	for r := range rows {
-		for _, d := range docs {
-			if int(d) == r {
-				start = r
-			}
-		}
 		for h := range heads {
 			mine := q[(r*heads+h)*dim:][:dim]
 			other := func(x []float64, s int) []float64 { return x[(s*kvHeads+h*kvHeads/heads)*dim:][:dim] }
 			total := 0.0
 			sum := make([]float64, dim)
-			for s := start; s <= r; s++ {
+			for s := range r + 1 {
+				if !above(documentOf(docs, s), documentOf(docs, r), parents) {
+					continue
+				}
 				w := math.Exp(times(mine, other(k, s), dim)[0] / math.Sqrt(float64(dim)))
 				total += w
 				for i, value := range other(v, s) {
@@ -346,6 +347,27 @@ func attentionReference(q, k, v []float64, heads, kvHeads, dim int, docs []int32
 		}
 	}
 	return out
+}
+
+// documentOf is the document of a row.
+func documentOf(docs []int32, row int) int {
+	at := 0
+	for d, first := range docs {
+		if int(first) <= row {
+			at = d
+		}
+	}
+	return at
+}
+
+// above tells whether document a is d or one that d goes on from.
+func above(a, d int, parents []int32) bool {
+	for ; d >= 0; d = int(parents[d]) {
+		if a == d || parents == nil {
+			return a == d
+		}
+	}
+	return false
 }
 
 func lossCases() []opCase {

@@ -6,13 +6,20 @@ import (
 	"github.com/gr2/gr2/internal/kernel"
 )
 
-// limits bound the vocabulary projection, in logits. A chunk of rows has at
-// most chunk of them, and a pass with up to kept in all keeps the probabilities
-// for its backward pass; a larger one computes them a second time.
-type limits struct{ chunk, kept int }
+// limits bound the temporary memory of operations.
+type limits struct {
+	// A chunk of the vocabulary projection has at most chunk logits, and a pass
+	// with up to kept in all keeps the probabilities for its backward pass; a
+	// larger one computes them a second time.
+	chunk, kept int
+	// A tile of attention has at most queries rows and keys columns. keys is a
+	// multiple of lane and at least 2*(queries+lane), so that the first tile of a
+	// row holds its diagonal.
+	queries, keys int
+}
 
-// defaultLimits are 16 MiB and 64 MiB.
-var defaultLimits = limits{chunk: 1 << 22, kept: 1 << 24}
+// defaultLimits are 16 MiB and 64 MiB of logits, and 192 KiB of scores.
+var defaultLimits = limits{chunk: 1 << 22, kept: 1 << 24, queries: 96, keys: 512}
 
 // headLoss is the cross-entropy of x W^T.
 type headLoss struct {

@@ -32,7 +32,7 @@ func (t *Tape) SampledSoftmax(x *Var, table, bias *Param, targets, negatives []i
 	y := t.result(1, 1, x.Grad, table.grad(), bias.grad())
 	n := len(targets) + len(negatives)
 	o := t.sampled.put(sampledSoftmax{x: x, y: y, table: table, bias: bias, targets: targets,
-		candidates: append(append(t.takeInts(n), targets...), negatives...),
+		candidates: append(append(t.ints.take(n), targets...), negatives...),
 		offset:     t.mem.zeros(n), items: t.mem.take(n * table.Cols),
 		probs: t.mem.take(x.Rows * n), nll: t.mem.take(x.Rows)})
 	for j, c := range o.candidates {

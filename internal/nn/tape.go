@@ -70,9 +70,10 @@ type tasks interface {
 type Tape struct {
 	ops     []op
 	mem     arena
-	ints    []int32   // room for the row selections of one step
-	lists   [][]int32 // room for their allowed tokens
-	silent  bool      // record nothing: results carry no gradient
+	ints    lists[int32]   // room for the row selections of one step
+	allowed lists[[]int32] // room for their allowed tokens
+	blocks  lists[block]   // room for the blocks of attention
+	silent  bool           // record nothing: results carry no gradient
 	limits  limits
 	scratch scratch // of the operation under way
 	pools
@@ -95,6 +96,7 @@ type pools struct {
 	gathers    pool[gather]
 	ropes      pool[rope]
 	attentions pool[attention]
+	layouts    pool[documents]
 	entropies  pool[crossEntropy]
 	heads      pool[headLoss]
 	sampled    pool[sampledSoftmax]
@@ -121,7 +123,9 @@ func NewForwardTape() *Tape {
 // Reset forgets all operations. Everything the tape returned becomes invalid.
 func (t *Tape) Reset() {
 	t.ops = t.ops[:0]
-	t.ints, t.lists = t.ints[:0], t.lists[:0]
+	t.ints.reset()
+	t.allowed.reset()
+	t.blocks.reset()
 	t.mem.reset()
 	t.vars.reset()
 	t.linears.reset()
@@ -135,6 +139,7 @@ func (t *Tape) Reset() {
 	t.gathers.reset()
 	t.ropes.reset()
 	t.attentions.reset()
+	t.layouts.reset()
 	t.entropies.reset()
 	t.heads.reset()
 	t.sampled.reset()
@@ -220,31 +225,6 @@ func (t *Tape) forward(n int, o tasks) {
 func (t *Tape) reverse(n int, o tasks) {
 	t.current = o
 	kernel.Parallel(n, t.runReverse)
-}
-
-// takeInts returns an empty list with room for n; it lives until Reset.
-func (t *Tape) takeInts(n int) []int32 {
-	at := len(t.ints)
-	if cap(t.ints) < at+n {
-		t.ints = make([]int32, 0, 2*(at+n)) // lists handed out keep the old memory
-		at = 0
-	}
-	t.ints = t.ints[:at+n]
-	return t.ints[at : at : at+n]
-}
-
-// takeLists is takeInts for lists of allowed tokens; nil where there are none.
-func (t *Tape) takeLists(from [][]int32, n int) [][]int32 {
-	if from == nil {
-		return nil
-	}
-	at := len(t.lists)
-	if cap(t.lists) < at+n {
-		t.lists = make([][]int32, 0, 2*(at+n))
-		at = 0
-	}
-	t.lists = t.lists[:at+n]
-	return t.lists[at : at : at+n]
 }
 
 // span is the number of elements that one task of an elementwise operation
