@@ -94,6 +94,7 @@ type gemm struct {
 	// The slab of B under way: columns col.. (cols of them), depths depth.. .
 	col, cols, depth, depths int
 	packedB                  []float32 // panels of nr columns, each depths x nr
+	block                    int       // depths that a panel of A holds
 	rowsPerTask, colsPerTask int       // of C; a task packs its rows of A
 	colTasks                 int       // tasks beside each other
 
@@ -118,14 +119,15 @@ func (g *gemm) release() {
 }
 
 // runPacked walks over slabs of B. A slab is packed once; then each task packs
-// its own rows of A and multiplies. Work is split by shape, not by Threads,
+// its own rows of A, a block of depths at a time, and multiplies. Work is split by shape, not by Threads,
 // since the result must not depend on it (nor does it).
 func (g *gemm) runPacked() {
 	mr, nr := g.v.mr, g.v.nr
 	g.rowsPerTask = even(g.m, max(minRows, min(maxRows, g.m/16)), mr)
 	rowTasks := ceil(g.m, g.rowsPerTask)
-	deep := even(g.k, depthBlock, 16)
-	wide := even(g.n, max(nr, packMax/deep), nr)
+	g.block = even(g.k, depthBlock, 16)
+	wide := even(g.n, max(nr, packMax/g.block), nr)
+	deep := max(1, packMax/wide/g.block) * g.block
 	for g.col = 0; g.col < g.n; g.col += g.cols {
 		g.cols = min(wide, g.n-g.col)
 		panels := ceil(g.cols, nr)
@@ -186,27 +188,31 @@ func (g *gemm) computeTask(i int) {
 	row := i / g.colTasks * g.rowsPerTask
 	col := i % g.colTasks * g.colsPerTask
 	rows, cols := min(g.rowsPerTask, g.m-row), min(g.colsPerTask, g.cols-col)
-	g.packA(s, row, rows)
-	g.multiply(s, row, rows, col, cols)
+	for p := 0; p < g.depths; p += g.block {
+		depths := min(g.block, g.depths-p)
+		g.packA(s, row, rows, p, depths)
+		g.multiply(s, row, rows, col, cols, p, depths)
+	}
 	scratches.put(s)
 }
 
-// packA packs rows of A into panels of mr rows: panel[p*mr+i] = A[row+i][depth+p],
-// the last one settled. Steps that lie apart in memory are packed few at a
-// time, for all panels, while their cache lines last.
-func (g *gemm) packA(s *scratch, row, rows int) {
+// packA packs rows of A into panels of mr rows: panel[p*mr+i] = A[row+i][from+p],
+// the last one settled; from is counted from the slab's first step. Steps that
+// lie apart in memory are packed few at a time, for all panels, while their
+// cache lines last.
+func (g *gemm) packA(s *scratch, row, rows, from, depths int) {
 	mr := g.v.mr
-	s.a = grow(s.a, ceil(rows, mr)*mr*g.depths+panelSlack)
-	steps := g.depths
+	s.a = grow(s.a, ceil(rows, mr)*mr*depths+panelSlack)
+	steps := depths
 	if g.a.trans {
 		steps = packSteps
 	}
-	for p := 0; p < g.depths; p += steps {
-		k := min(steps, g.depths-p)
+	for p := 0; p < depths; p += steps {
+		k := min(steps, depths-p)
 		for i := 0; i < rows; i += mr {
-			panel := s.a[i*g.depths+p*mr:][:k*mr+panelSlack]
+			panel := s.a[i*depths+p*mr:][:k*mr+panelSlack]
 			first, _ := settle(row+i, mr, g.m)
-			g.v.pack(panel, mr, min(mr, g.m), k, g.a.from(first, g.depth+p), g.a.ld, !g.a.trans)
+			g.v.pack(panel, mr, min(mr, g.m), k, g.a.from(first, g.depth+from+p), g.a.ld, !g.a.trans)
 		}
 	}
 }
@@ -220,23 +226,23 @@ func settle(at, size, limit int) (start, skip int) {
 
 // multiply runs the micro kernel over a block of C. Panels of B are the outer
 // loop: each stays in L1 while the block of A passes by.
-func (g *gemm) multiply(s *scratch, row, rows, col, cols int) {
+func (g *gemm) multiply(s *scratch, row, rows, col, cols, p, depths int) {
 	mr, nr := g.v.mr, g.v.nr
 	beta := float32(1)
-	if g.depth == 0 {
+	if g.depth+p == 0 {
 		beta = g.beta
 	}
 	for j := 0; j < cols; j += nr {
-		b := g.packedB[(col+j)*g.depths:][:nr*g.depths]
+		b := g.packedB[(col+j)*g.depths+p*nr:][:nr*depths]
 		whole := 0
 		if j+nr <= cols {
 			if whole = rows; rows%mr%g.v.rowStep != 0 {
 				whole -= rows % mr
 			}
-			g.v.micro(whole, g.depths, g.alpha, s.a, b, beta, g.c.from(row, g.col+col+j), g.c.ld)
+			g.v.micro(whole, depths, g.alpha, s.a, b, beta, g.c.from(row, g.col+col+j), g.c.ld)
 		}
 		for i := whole; i < rows; i += mr {
-			g.v.micro(mr, g.depths, 1, s.a[i*g.depths:], b, 0, s.tile[:], nr)
+			g.v.micro(mr, depths, 1, s.a[i*depths:], b, 0, s.tile[:], nr)
 			g.merge(s.tile[:], row+i, min(mr, rows-i), g.col+col+j, min(nr, cols-j), beta)
 		}
 	}

@@ -148,16 +148,17 @@ func conformGemm(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) { drawGemm(rt).check(t, m) })
 }
 
-// conformBlocks crosses blocks of depth and of columns, which the drawn shapes
-// hardly do, on the paths for few rows and for many.
+// conformBlocks crosses blocks of depth, slabs of columns and slabs of depth,
+// which the drawn shapes hardly do, on the paths for few rows and for many.
 func conformBlocks(t *testing.T) {
 	m := newMemory(t)
 	for _, rows := range []int{3, 100} {
 		for _, trans := range []bool{false, true} {
-			g := GemmCase{TransA: trans, TransB: !trans, M: rows, N: 19, K: 1100, Alpha: 1, Beta: 0.5, Seed: 7}
-			g.check(t, m)
-			g.N, g.K = 1700, 250
-			g.check(t, m)
+			for _, nk := range [][2]int{{19, 1100}, {1700, 250}, {500, 1000}} {
+				GemmCase{
+					TransA: trans, TransB: !trans, M: rows, N: nk[0], K: nk[1], Alpha: 1, Beta: 0.5, Seed: 7,
+				}.check(t, m)
+			}
 		}
 	}
 }
