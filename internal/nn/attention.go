@@ -15,6 +15,8 @@ type attention struct {
 	docs           *documents
 	lse            []float32 // log of the sum of exp(scores) by head and row, heads x rows, where it takes several tiles
 	scratch        *scratch  // the tape's
+	beta           float32   // of the gradient of q where it is met first
+	kFirst, vFirst bool      // to write the gradients of k and v
 }
 
 // Attention is causal grouped-query attention (Ainslie et al. 2023) over packed
@@ -58,6 +60,7 @@ func (t *Tape) attention(q, k, v *Var, heads, kvHeads int, docs *documents) *Var
 }
 
 func (o *attention) backward(t *Tape) {
+	o.beta, o.kFirst, o.vFirst = o.q.beta(), o.k.first(), o.v.first()
 	at := t.mem.at
 	tasks := len(o.docs.trees) * o.kvHeads
 	o.scratch.fill(&t.mem, 2*o.docs.tileSize()+o.docs.queries, tasks)
@@ -207,7 +210,8 @@ var ones = func() (x [512]float32) {
 // gradient is the state of a block of rows on the way back through its tiles.
 type gradient struct {
 	head
-	lo     int // first row
+	beta   float32 // of dq on the diagonal
+	lo     int     // first row
 	p, ds  []float32
 	dot    []float32 // rowsum(P*dP) over all that each row sees, which is dy . y
 	single bool      // that is one tile: its own sums will do for dot and lse
@@ -217,7 +221,8 @@ func (o *attention) backwardTask(i int) {
 	group := o.heads / o.kvHeads
 	s := o.scratch.take()
 	n, size := o.docs.queries, o.docs.tileSize()
-	x := gradient{dot: s[:n], p: s[n : n+size], ds: s[n+size:]}
+	x := gradient{beta: o.beta, dot: s[:n], p: s[n : n+size], ds: s[n+size:]}
+	o.clearKeys(i/o.kvHeads, i%o.kvHeads)
 	for _, b := range o.docs.tree(i / o.kvHeads) {
 		for h := i % o.kvHeads * group; h < (i%o.kvHeads+1)*group; h++ {
 			x.head, x.lo, x.single = o.head(h), int(b.lo), o.docs.single(b)
@@ -228,6 +233,22 @@ func (o *attention) backwardTask(i int) {
 		}
 	}
 	o.scratch.give(s)
+}
+
+// clearKeys clears the gradients of a key head in a tree, where nothing was
+// written to them.
+func (o *attention) clearKeys(tree, h int) {
+	blocks := o.docs.tree(tree)
+	dim := o.k.Cols / o.kvHeads
+	for r := int(blocks[0].lo); r < int(blocks[len(blocks)-1].hi); r++ {
+		at := r*o.k.Cols + h*dim
+		if o.kFirst {
+			clear(o.k.Grad[at : at+dim])
+		}
+		if o.vFirst {
+			clear(o.v.Grad[at : at+dim])
+		}
+	}
 }
 
 // add adds what a tile contributes. With P the weights and dP = dy v^T:
@@ -251,7 +272,11 @@ func (x *gradient) add(t tile) {
 		kernel.Axpy(-x.dot[r-x.lo], w, d)
 		clear(ds[at+len(d) : at+keys])
 	}
-	kernel.Gemm(false, false, rows, x.dim, keys, x.scale, ds, keys, k, x.ldk, 1, dq, x.ldq)
+	beta := float32(1)
+	if t.diagonal {
+		beta = x.beta
+	}
+	kernel.Gemm(false, false, rows, x.dim, keys, x.scale, ds, keys, k, x.ldk, beta, dq, x.ldq)
 	kernel.Gemm(true, false, keys, x.dim, rows, x.scale, ds, keys, q, x.ldq, 1, dk, x.ldk)
 }
 

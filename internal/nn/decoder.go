@@ -136,8 +136,8 @@ func (d *Decoder) attend(t *Tape, l *decoderLayer, h *Var, pos []int32, docs *do
 	q, k, v := t.Linear(h, l.q, l.qBias), t.Linear(h, l.k, l.kBias), t.Linear(h, l.v, l.vBias)
 	q = d.headNorm(t, q, l.qNorm, c.Heads)
 	k = d.headNorm(t, k, l.kNorm, c.KVHeads)
-	q = t.RoPE(q, c.Heads, pos, d.cos, d.sin)
-	k = t.RoPE(k, c.KVHeads, pos, d.cos, d.sin)
+	q = t.rope(q, c.Heads, pos, d.cos, d.sin)
+	k = t.rope(k, c.KVHeads, pos, d.cos, d.sin)
 	return t.attention(q, k, v, c.Heads, c.KVHeads, docs)
 }
 

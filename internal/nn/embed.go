@@ -56,6 +56,7 @@ func (t *Tape) Rows(x *Var, rows []int32) *Var {
 }
 
 func (o *gather) backward(*Tape) {
+	o.x.open()
 	for i, r := range o.rows {
 		g := o.x.gradRow(int(r))
 		kernel.Add(g, g, o.y.gradRow(i))

@@ -297,8 +297,8 @@ func ropeCase() opCase {
 		angles = append(angles, a)
 		cos, sin = append(cos, float32(math.Cos(a))), append(sin, float32(math.Sin(a)))
 	}
-	return opCase{"RoPE", [][2]int{{len(pos), heads * dim}},
-		func(t *Tape, p []*Param) *Var { return t.RoPE(t.Leaf(p[0]), heads, pos, cos, sin) },
+	return opCase{"rope", [][2]int{{len(pos), heads * dim}},
+		func(t *Tape, p []*Param) *Var { return t.rope(t.Scale(t.Leaf(p[0]), 1), heads, pos, cos, sin) },
 		func(x [][]float64) []float64 {
 			return ropeReference(x[0], heads, dim, pos, func(p, i int) float64 { return angles[p*dim/2+i] })
 		}}

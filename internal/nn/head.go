@@ -34,6 +34,7 @@ type headLoss struct {
 	chunk  int       // rows projected at a time
 	kept   []float32 // probabilities of all rows, or nil
 	from   int       // first row of the chunk under way
+	beta   float32   // of the gradient of x
 	logits []float32 // of the chunk under way
 }
 
@@ -137,6 +138,7 @@ func maskLogits(row []float32, allowed []int32) {
 var minusInf = float32(math.Inf(-1))
 
 func (o *headLoss) backward(t *Tape) {
+	o.beta = o.x.beta()
 	at := t.mem.at
 	buffer := o.buffer(t)
 	for o.from = 0; o.from < o.x.Rows; o.from += o.chunk {
@@ -155,7 +157,7 @@ func (o *headLoss) backwardChunk(t *Tape, buffer []float32) {
 	t.reverse(rowBlocks(n, vocab), o)
 	weightGrad(o.w, o.logits, o.x.Value[o.from*d:], n)
 	if o.x.Grad != nil {
-		kernel.Gemm(false, false, n, d, vocab, 1, o.logits, vocab, o.w.Value, d, 1, o.x.Grad[o.from*d:], d)
+		kernel.Gemm(false, false, n, d, vocab, 1, o.logits, vocab, o.w.Value, d, o.beta, o.x.Grad[o.from*d:], d)
 	}
 }
 

@@ -34,8 +34,8 @@ func (t *Tape) addLinear(residual, x *Var, w *Param) *Var {
 	want("addLinear residual", w.Rows, residual.Cols)
 	y := t.result(x.Rows, w.Rows)
 	copy(y.Value, residual.Value)
-	if y.Grad = residual.Grad; y.Grad == nil && !t.silent && (x.Grad != nil || w.grad() != nil) {
-		y.Grad = t.mem.zeros(len(y.Value))
+	if y.Grad, y.written = residual.Grad, residual.written; !t.silent && (x.Grad != nil || w.grad() != nil) {
+		t.needGrad(y)
 	}
 	kernel.Gemm(false, true, x.Rows, w.Rows, w.Cols, 1, x.Value, x.Cols, w.Value, w.Cols, 1, y.Value, y.Cols)
 	return t.record(y, t.linears.put(linear{x: x, y: y, w: w}))
@@ -44,7 +44,7 @@ func (t *Tape) addLinear(residual, x *Var, w *Param) *Var {
 func (o *linear) backward(*Tape) {
 	x, y, w := o.x, o.y, o.w
 	if x.Grad != nil {
-		kernel.Gemm(false, false, x.Rows, w.Cols, w.Rows, 1, y.Grad, y.Cols, w.Value, w.Cols, 1, x.Grad, x.Cols)
+		kernel.Gemm(false, false, x.Rows, w.Cols, w.Rows, 1, y.Grad, y.Cols, w.Value, w.Cols, x.beta(), x.Grad, x.Cols)
 	}
 	weightGrad(w, y.Grad, x.Value, x.Rows)
 	if db := o.bias.grad(); db != nil {
@@ -78,9 +78,9 @@ func (t *Tape) MatMulT(a, b *Var) *Var {
 func (o *matMulT) backward(*Tape) {
 	a, b, y := o.a, o.b, o.y
 	if a.Grad != nil {
-		kernel.Gemm(false, false, a.Rows, a.Cols, b.Rows, 1, y.Grad, y.Cols, b.Value, b.Cols, 1, a.Grad, a.Cols)
+		kernel.Gemm(false, false, a.Rows, a.Cols, b.Rows, 1, y.Grad, y.Cols, b.Value, b.Cols, a.beta(), a.Grad, a.Cols)
 	}
 	if b.Grad != nil {
-		kernel.Gemm(true, false, b.Rows, b.Cols, a.Rows, 1, y.Grad, y.Cols, a.Value, a.Cols, 1, b.Grad, b.Cols)
+		kernel.Gemm(true, false, b.Rows, b.Cols, a.Rows, 1, y.Grad, y.Cols, a.Value, a.Cols, b.beta(), b.Grad, b.Cols)
 	}
 }

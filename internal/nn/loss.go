@@ -42,7 +42,10 @@ func (o *crossEntropy) forwardTask(i int) {
 	}
 }
 
-func (o *crossEntropy) backward(t *Tape) { t.reverse(rowBlocks(o.logits.Rows, o.logits.Cols), o) }
+func (o *crossEntropy) backward(t *Tape) {
+	o.logits.open()
+	t.reverse(rowBlocks(o.logits.Rows, o.logits.Cols), o)
+}
 
 func (o *crossEntropy) backwardTask(i int) {
 	cols := o.logits.Cols
@@ -93,6 +96,8 @@ func (t *Tape) MSE(a, b *Var) *Var {
 }
 
 func (o *squaredError) backward(*Tape) {
+	o.a.open()
+	o.b.open()
 	coef := 2 * o.y.Grad[0] / float32(len(o.a.Value))
 	for i, v := range o.a.Value {
 		d := coef * (v - o.b.Value[i])

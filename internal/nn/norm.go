@@ -11,6 +11,7 @@ type rmsNorm struct {
 	x, y    *Var
 	gain    *Param
 	eps     float32
+	first   bool      // to write the gradient of x
 	inv     []float32 // 1/sqrt of each row
 	partial []float32 // gradient of gain by each task: tasks x Cols
 }
@@ -36,6 +37,7 @@ func (o *rmsNorm) forwardTask(i int) {
 }
 
 func (o *rmsNorm) backward(t *Tape) {
+	o.first = o.x.first()
 	n := rowBlocks(o.x.Rows, o.x.Cols)
 	at := t.mem.at
 	o.partial = nil
@@ -55,6 +57,9 @@ func (o *rmsNorm) backwardTask(i int) {
 	}
 	lo, hi := rowsOf(i, o.x.Rows, cols)
 	for r := lo; r < hi; r++ {
+		if o.first {
+			clear(o.x.gradRow(r))
+		}
 		kernel.RMSNormGrad(o.x.gradRow(r), dgain, o.y.gradRow(r), o.x.row(r), o.gain.Value, o.inv[r])
 	}
 }
@@ -109,6 +114,7 @@ func (o *layerNorm) forwardTask(i int) {
 }
 
 func (o *layerNorm) backward(t *Tape) {
+	o.x.open()
 	n, cols := rowBlocks(o.x.Rows, o.x.Cols), o.x.Cols
 	at := t.mem.at
 	o.partial = t.mem.zeros(n * 2 * cols)

@@ -60,7 +60,13 @@ func (t *Tape) apply(v pointwise) *Var {
 	return t.record(o.y, o)
 }
 
-func (o *pointwise) backward(t *Tape) { t.reverse(spans(len(o.y.Value)), o) }
+func (o *pointwise) backward(t *Tape) {
+	o.a.open()
+	if o.b != nil {
+		o.b.open()
+	}
+	t.reverse(spans(len(o.y.Value)), o)
+}
 
 func (o *pointwise) forwardTask(i int) {
 	lo, hi := spanOf(i, len(o.y.Value))
@@ -140,12 +146,15 @@ func normalCDF(x float64) float64 { return 0.5 * math.Erfc(-x/math.Sqrt2) }
 func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
 // swiGLU is y = silu(gate) * up.
-type swiGLU struct{ gate, up, y *Var }
+type swiGLU struct {
+	gate, up, y        *Var
+	gateFirst, upFirst bool // of the gradients
+}
 
 // SwiGLU is silu(gate) * up (Shazeer 2020).
 func (t *Tape) SwiGLU(gate, up *Var) *Var {
 	sameShape("SwiGLU", gate, up)
-	o := t.swiglus.put(swiGLU{gate, up, t.result(gate.Rows, gate.Cols, gate.Grad, up.Grad)})
+	o := t.swiglus.put(swiGLU{gate: gate, up: up, y: t.result(gate.Rows, gate.Cols, gate.Grad, up.Grad)})
 	t.forward(spans(len(o.y.Value)), o)
 	if o.y.Grad != nil {
 		t.needGrad(gate)
@@ -154,15 +163,10 @@ func (t *Tape) SwiGLU(gate, up *Var) *Var {
 	return t.record(o.y, o)
 }
 
-// needGrad gives v a gradient buffer that nobody reads, for kernels that
-// always compute the gradients of both operands.
-func (t *Tape) needGrad(v *Var) {
-	if v.Grad == nil {
-		v.Grad = t.mem.zeros(len(v.Value))
-	}
+func (o *swiGLU) backward(t *Tape) {
+	o.gateFirst, o.upFirst = o.gate.first(), o.up.first()
+	t.reverse(spans(len(o.y.Value)), o)
 }
-
-func (o *swiGLU) backward(t *Tape) { t.reverse(spans(len(o.y.Value)), o) }
 
 func (o *swiGLU) forwardTask(i int) {
 	lo, hi := spanOf(i, len(o.y.Value))
@@ -171,6 +175,12 @@ func (o *swiGLU) forwardTask(i int) {
 
 func (o *swiGLU) backwardTask(i int) {
 	lo, hi := spanOf(i, len(o.y.Value))
+	if o.gateFirst {
+		clear(o.gate.Grad[lo:hi])
+	}
+	if o.upFirst {
+		clear(o.up.Grad[lo:hi])
+	}
 	kernel.SwiGLUGrad(o.gate.Grad[lo:hi], o.up.Grad[lo:hi], o.y.Grad[lo:hi], o.gate.Value[lo:hi], o.up.Value[lo:hi])
 }
 
@@ -208,4 +218,7 @@ func (t *Tape) Dropout(x *Var, p float64, r *rand.Rand) *Var {
 	return t.record(o.y, o)
 }
 
-func (o *dropout) backward(*Tape) { kernel.MulAdd(o.x.Grad, 1, o.y.Grad, o.mask) }
+func (o *dropout) backward(*Tape) {
+	o.x.open()
+	kernel.MulAdd(o.x.Grad, 1, o.y.Grad, o.mask)
+}

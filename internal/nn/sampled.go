@@ -73,7 +73,7 @@ func (o *sampledSoftmax) backward(t *Tape) {
 	n, d := len(o.candidates), o.x.Cols
 	t.reverse(rowBlocks(o.x.Rows, n), o) // probs becomes the gradient of the scores
 	if o.x.Grad != nil {
-		kernel.Gemm(false, false, o.x.Rows, d, n, 1, o.probs, n, o.items, d, 1, o.x.Grad, d)
+		kernel.Gemm(false, false, o.x.Rows, d, n, 1, o.probs, n, o.items, d, o.x.beta(), o.x.Grad, d)
 	}
 	if o.table.grad() != nil {
 		at := t.mem.at

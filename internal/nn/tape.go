@@ -44,10 +44,11 @@ func (p *Param) trained() []float32 {
 }
 
 // Var is a matrix on a tape, row-major. Grad is nil when no gradient flows
-// through it.
+// through it, and arbitrary until Backward writes to it.
 type Var struct {
 	Rows, Cols  int
 	Value, Grad []float32
+	written     *bool // whether Grad holds anything; one for all Vars that share it
 }
 
 // row is row i of the values.
@@ -56,9 +57,44 @@ func (v *Var) row(i int) []float32 { return v.Value[i*v.Cols : (i+1)*v.Cols] }
 // gradRow is row i of the gradient.
 func (v *Var) gradRow(i int) []float32 { return v.Grad[i*v.Cols : (i+1)*v.Cols] }
 
+// first notes that the gradient of v is about to be written and tells whether
+// that is the first time. Whoever comes first overwrites, the others add.
+func (v *Var) first() bool {
+	if v.Grad == nil || *v.written {
+		return false
+	}
+	*v.written = true
+	return true
+}
+
+// beta is first as the factor that Gemm applies to what the gradient holds.
+func (v *Var) beta() float32 {
+	if v.first() {
+		return 0
+	}
+	return 1
+}
+
+// open makes the gradient of v one to add to.
+func (v *Var) open() {
+	if v.first() {
+		clear(v.Grad)
+	}
+}
+
+// leaf is the state of gradients that are added to from the start.
+var leaf = true
+
 // op is a recorded operation. backward adds to the gradients of its inputs,
-// given the complete gradient of its result.
+// given the complete gradient of its result. An input whose gradient is not
+// written yet holds no zeros: see Var.first.
 type op interface{ backward(t *Tape) }
+
+// record is an operation and its result.
+type record struct {
+	op
+	y *Var
+}
 
 // tasks is an operation whose work falls into independent parts.
 type tasks interface {
@@ -68,7 +104,7 @@ type tasks interface {
 
 // Tape records operations and owns the memory of their results.
 type Tape struct {
-	ops     []op
+	ops     []record
 	mem     arena
 	ints    lists[int32]   // room for the row selections of one step
 	allowed lists[[]int32] // room for their allowed tokens
@@ -85,6 +121,7 @@ type Tape struct {
 // pools hold the records of each kind of operation.
 type pools struct {
 	vars       pool[Var]
+	flags      pool[bool]
 	linears    pool[linear]
 	matmuls    pool[matMulT]
 	pointwise  pool[pointwise]
@@ -128,6 +165,7 @@ func (t *Tape) Reset() {
 	t.blocks.reset()
 	t.mem.reset()
 	t.vars.reset()
+	t.flags.reset()
 	t.linears.reset()
 	t.matmuls.reset()
 	t.pointwise.reset()
@@ -155,17 +193,26 @@ func (t *Tape) Backward(loss *Var) {
 	if loss.Grad == nil {
 		return // depends on nothing that is trained
 	}
-	loss.Grad[0] = 1
-	for i := len(t.ops) - 1; i >= 0; i-- {
-		t.ops[i].backward(t)
+	loss.Grad[0], *loss.written = 1, true
+	t.unwind(0)
+}
+
+// unwind runs the operations from number n on in reverse and forgets them. One
+// whose result has no gradient has nothing to hand on.
+func (t *Tape) unwind(n int) {
+	for i := len(t.ops) - 1; i >= n; i-- {
+		if o := t.ops[i]; *o.y.written {
+			o.backward(t)
+		}
 	}
+	t.ops = t.ops[:n]
 }
 
 // Leaf is the parameter as a Var.
 func (t *Tape) Leaf(p *Param) *Var {
 	v := Var{Rows: p.Rows, Cols: p.Cols, Value: p.Value}
 	if !t.silent {
-		v.Grad = p.grad()
+		v.Grad, v.written = p.grad(), &leaf
 	}
 	return t.vars.put(v)
 }
@@ -179,7 +226,7 @@ func (t *Tape) Const(rows, cols int, data []float32) *Var {
 // Reshape is x with the same elements, in the same order, in rows of cols.
 func (t *Tape) Reshape(x *Var, rows, cols int) *Var {
 	want("Reshape", x.Rows*x.Cols, rows*cols)
-	return t.vars.put(Var{Rows: rows, Cols: cols, Value: x.Value, Grad: x.Grad})
+	return t.vars.put(Var{Rows: rows, Cols: cols, Value: x.Value, Grad: x.Grad, written: x.written})
 }
 
 // StopGradient is x without its gradient.
@@ -189,11 +236,11 @@ func (t *Tape) StopGradient(x *Var) *Var { return t.Const(x.Rows, x.Cols, x.Valu
 // unchanged (Bengio et al. 2013).
 func (t *Tape) StraightThrough(x, quantised *Var) *Var {
 	sameShape("StraightThrough", x, quantised)
-	return t.vars.put(Var{Rows: x.Rows, Cols: x.Cols, Value: quantised.Value, Grad: x.Grad})
+	return t.vars.put(Var{Rows: x.Rows, Cols: x.Cols, Value: quantised.Value, Grad: x.Grad, written: x.written})
 }
 
-// result makes the Var of an operation, with a zeroed gradient when one of
-// what it depends on has a gradient. The values are arbitrary.
+// result makes the Var of an operation, with a gradient when one of what it
+// depends on has one. Values and gradient are arbitrary.
 func (t *Tape) result(rows, cols int, grads ...[]float32) *Var {
 	v := t.vars.put(Var{Rows: rows, Cols: cols, Value: t.mem.take(rows * cols)})
 	if t.silent {
@@ -201,17 +248,25 @@ func (t *Tape) result(rows, cols int, grads ...[]float32) *Var {
 	}
 	for _, g := range grads {
 		if g != nil {
-			v.Grad = t.mem.zeros(rows * cols)
+			t.needGrad(v)
 			break
 		}
 	}
 	return v
 }
 
+// needGrad gives v a gradient buffer if it has none. Operations whose kernels
+// compute the gradients of all operands ask for it: nobody reads it then.
+func (t *Tape) needGrad(v *Var) {
+	if v.Grad == nil {
+		v.Grad, v.written = t.mem.take(len(v.Value)), t.flags.put(false)
+	}
+}
+
 // record keeps o for Backward when its result y carries a gradient.
 func (t *Tape) record(y *Var, o op) *Var {
 	if y.Grad != nil {
-		t.ops = append(t.ops, o)
+		t.ops = append(t.ops, record{o, y})
 	}
 	return y
 }
