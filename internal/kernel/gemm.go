@@ -2,14 +2,13 @@ package kernel
 
 import "fmt"
 
-// Block sizes in elements. A packed block of A (maxRows x depthBlock) stays in
-// the L2 cache of its worker, a panel of B (depthBlock x nr) in L1; the packed
-// slab of B (packMax), which all workers share, should stay in L2 as well.
+// Block sizes in elements. A packed block of A (rowBlock x depthBlock) and the
+// packed slab of B (packMax), which all workers share, stay in L2, a panel of B
+// (depthBlock x nr) in L1.
 const (
 	depthBlock = 256
-	packMax    = 3 << 17
-	maxRows    = 192     // of C in a task
-	minRows    = 48      // of C in a task: a panel of B should meet a few tiles
+	packMax    = 1 << 18
+	rowBlock   = 48      // about; of C in a task. A panel of B should meet a few tiles
 	packSteps  = 16      // steps packed at a time that lie apart in memory
 	fewRows    = 64      // up to here packing costs more than it saves
 	splitWork  = 1 << 19 // multiply-adds that are worth waking a helper for
@@ -123,7 +122,7 @@ func (g *gemm) release() {
 // since the result must not depend on it (nor does it).
 func (g *gemm) runPacked() {
 	mr, nr := g.v.mr, g.v.nr
-	g.rowsPerTask = even(g.m, max(minRows, min(maxRows, g.m/16)), mr)
+	g.rowsPerTask = even(g.m, rowBlock, mr)
 	rowTasks := ceil(g.m, g.rowsPerTask)
 	g.block = even(g.k, depthBlock, 16)
 	wide := even(g.n, max(nr, packMax/g.block), nr)
