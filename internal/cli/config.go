@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gr2/gr2/internal/config"
+	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/pipeline"
 )
 
@@ -25,23 +26,40 @@ func (f *configFlags) add(cmd *cobra.Command, preset string) {
 	flags.Uint64Var(&f.seed, "seed", 1, "seed of everything random")
 }
 
-// load composes the configuration. A run folder that has one keeps it unless
-// the flags say otherwise: so the bare command goes on with a run.
-func (f *configFlags) load(cmd *cobra.Command, run string) (pipeline.Options, error) {
+// load composes the configuration and returns, beside it, the one that the run
+// folder has; nil where it has none. Settings change the latter, so that the
+// bare command goes on with a run; a preset or a file starts anew.
+func (f *configFlags) load(cmd *cobra.Command, run string) (o pipeline.Options, stored *pipeline.Options, err error) {
 	flags := cmd.Flags()
-	given := flags.Changed("preset") || flags.Changed("config") || flags.Changed("set")
-	path := filepath.Join(run, pipeline.ConfigFile)
-	stored, err := os.ReadFile(path)
-	var o pipeline.Options
-	if run != "" && !given && err == nil {
-		o, err = config.Read(stored, path)
-	} else {
+	if stored, err = storedConfig(run); err != nil {
+		return o, nil, err
+	}
+	if stored == nil || flags.Changed("preset") || flags.Changed("config") {
 		o, err = config.Load(f.preset, f.file, f.settings)
+	} else {
+		o, err = config.Change(*stored, f.settings)
 	}
 	if err == nil && flags.Changed("seed") {
 		o.Seed = f.seed
 	}
-	return o, err
+	return o, stored, err
+}
+
+// storedConfig reads the configuration of a run folder, nil where there is none.
+func storedConfig(run string) (*pipeline.Options, error) {
+	if run == "" {
+		return nil, nil
+	}
+	path := filepath.Join(run, pipeline.ConfigFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil // whatever is wrong with the folder, the run will say
+	}
+	o, err := config.Read(b, path)
+	if err != nil {
+		return nil, fault.Usagef("%s holds no run of this version: choose another --out (%w)", run, err)
+	}
+	return &o, nil
 }
 
 func newConfig(e *env) *cobra.Command {
@@ -50,7 +68,7 @@ func newConfig(e *env) *cobra.Command {
 		Use:   "config",
 		Short: "Print the resolved configuration",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o, err := f.load(cmd, "")
+			o, _, err := f.load(cmd, "")
 			if err != nil {
 				return err
 			}

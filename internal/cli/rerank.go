@@ -30,10 +30,11 @@ const maxSlateLine = 16 << 20
 func newRerank(e *env) *cobra.Command {
 	var run, in, out, stage, mode string
 	cmd := &cobra.Command{
-		Use:     "rerank",
-		Short:   "Re-rank slates: JSON lines in, JSON lines out",
-		Long:    "Re-rank slates, one JSON object a line. docs/serving.md describes both forms.",
-		Example: "  gr2 rerank --run runs/beauty < slates.jsonl > rankings.jsonl",
+		Use:         "rerank",
+		Annotations: ends("stopping at the next batch"),
+		Short:       "Re-rank slates: JSON lines in, JSON lines out",
+		Long:        "Re-rank slates, one JSON object a line. docs/serving.md describes both forms.",
+		Example:     "  gr2 rerank --run runs/beauty < slates.jsonl > rankings.jsonl",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := openPolicy(run, stage, mode)
 			if err != nil {
@@ -60,7 +61,7 @@ func newRerank(e *env) *cobra.Command {
 	flags.StringVar(&in, "in", "-", "file of slates; - is stdin")
 	flags.StringVar(&out, "out", "-", "file of rankings; - is stdout")
 	flags.StringVar(&stage, "stage", "", "policy of another stage of the run (default the run's)")
-	flags.StringVar(&mode, "mode", "", "generate or first (default the run's)")
+	flags.StringVar(&mode, "mode", "", "how to read the policy: judge, generate or first (default the run's)")
 	must(cmd.MarkFlagRequired("run"))
 	return cmd
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,7 @@ type env struct {
 	json     bool
 	quiet    bool
 	log      *slog.Logger
+	stopping *atomic.Value // how the command ends when it is interrupted; empty for at once
 }
 
 // Main runs one command line and returns its exit code. The first interrupt
@@ -31,6 +33,7 @@ type env struct {
 func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	var stopping atomic.Value // of string
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
@@ -38,14 +41,19 @@ func Main(args []string, in io.Reader, out, errw io.Writer) int {
 		if _, ok := <-signals; !ok {
 			return
 		}
-		fmt.Fprintln(errw, "gr2: stopping at the next checkpoint; interrupt again to end at once")
+		how, _ := stopping.Load().(string)
+		if how == "" {
+			fmt.Fprintln(errw, "gr2: interrupted")
+			os.Exit(1)
+		}
+		fmt.Fprintf(errw, "gr2: %s; interrupt again to end at once\n", how)
 		cancel()
 		<-signals
 		os.Exit(1)
 	}()
 
 	stdout := &checkedWriter{w: out}
-	e := &env{in: in, out: stdout, err: errw}
+	e := &env{in: in, out: stdout, err: errw, stopping: &stopping}
 	root := newRoot(e)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -82,6 +90,12 @@ func oneLine(err error) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", " ")), " ")
 }
 
+// onInterrupt is the annotation of commands that end in order when interrupted.
+const onInterrupt = "interrupt"
+
+// ends says how a command ends when it is interrupted.
+func ends(how string) map[string]string { return map[string]string{onInterrupt: how} }
+
 func newRoot(e *env) *cobra.Command {
 	var cpu string
 	var threads int
@@ -99,6 +113,9 @@ against the order you have today, and an HTTP server.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if how := cmd.Annotations[onInterrupt]; how != "" && e.stopping != nil {
+				e.stopping.Store(how)
+			}
 			e.log = slog.New(slog.NewTextHandler(e.err, &slog.HandlerOptions{Level: logLevel(e.quiet)}))
 			if cpu == "" {
 				cpu = os.Getenv("GR2_CPU")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/gr2/gr2/internal/config"
 	"github.com/gr2/gr2/internal/eval"
+	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/market/synth"
 	"github.com/gr2/gr2/internal/pipeline"
 )
@@ -28,9 +30,18 @@ func (f *runFlags) add(cmd *cobra.Command, preset string) {
 
 // job is the run that the flags describe.
 func (e *env) job(cmd *cobra.Command, f *runFlags) (*pipeline.Job, error) {
-	o, err := f.load(cmd, f.out)
+	o, stored, err := f.load(cmd, f.out)
 	if err != nil {
 		return nil, err
+	}
+	if stored != nil {
+		changed, err := config.Differences(*stored, o)
+		if err != nil {
+			return nil, err
+		}
+		if len(changed) > 0 {
+			e.log.Info("the configuration of the run changes", "run", f.out, "keys", strings.Join(changed, ", "))
+		}
 	}
 	resolved, err := config.Marshal(o)
 	if err != nil {
@@ -88,8 +99,9 @@ func (e *env) results(command, root string, report *eval.Report) error {
 func newRun(e *env) *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:   "run",
-		Short: "Run every stage on a data set, from slates to the report",
+		Use:         "run",
+		Annotations: ends("stopping at the next checkpoint"),
+		Short:       "Run every stage on a data set, from slates to the report",
 		Long: `Run every stage on a data set. Finished stages are kept while their configuration
 and inputs stand; a run that was stopped, or killed, goes on where it was.`,
 		Example: `  gr2 run --data data/beauty --out runs/beauty --preset small --seed 1
@@ -112,8 +124,9 @@ and inputs stand; a run that was stopped, or killed, goes on where it was.`,
 func newDemo(e *env) *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:   "demo",
-		Short: "The whole pipeline on an embedded synthetic market, in minutes",
+		Use:         "demo",
+		Annotations: ends("stopping at the next checkpoint"),
+		Short:       "The whole pipeline on an embedded synthetic market, in minutes",
 		Long: `Generate a synthetic market, run every stage on it and print the table: the logged
 order, the controls, the policy, and the Bayes-optimal order, which nothing can beat.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -145,14 +158,18 @@ func demoMarket(job *pipeline.Job) error {
 func newTrain(e *env) *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:       "train STAGE",
-		Short:     "Bring a run up to one stage: " + strings.Join(pipeline.Stages(), ", "),
-		Args:      cobra.ExactArgs(1),
-		ValidArgs: pipeline.Stages(),
+		Use:         "train STAGE",
+		Annotations: ends("stopping at the next checkpoint"),
+		Short:       "Bring a run up to one stage: " + strings.Join(pipeline.Stages(), ", "),
+		Args:        cobra.ExactArgs(1),
+		ValidArgs:   pipeline.Stages(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			job, err := e.job(cmd, &f)
 			if err != nil {
 				return err
+			}
+			if !slices.Contains(pipeline.Stages(), args[0]) {
+				return fault.Usagef("there is no stage %q; use one of %s", args[0], strings.Join(pipeline.Stages(), ", "))
 			}
 			job.Until = args[0]
 			_, err = pipeline.Run(cmd.Context(), job)

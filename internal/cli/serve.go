@@ -12,8 +12,9 @@ func newServe(e *env) *cobra.Command {
 	opt := serve.Defaults()
 	var run, stage, mode, onDeadline string
 	cmd := &cobra.Command{
-		Use:   "serve",
-		Short: "Answer POST /v1/rerank over HTTP",
+		Use:         "serve",
+		Annotations: ends("finishing the requests that were admitted"),
+		Short:       "Answer POST /v1/rerank over HTTP",
 		Long: `Answer POST /v1/rerank over HTTP, with /healthz, /readyz and /metrics. The first
 interrupt drains and stops. docs/serving.md describes requests, replies and errors.`,
 		Example: "  gr2 serve --run runs/beauty --addr 127.0.0.1:8080",
@@ -38,7 +39,7 @@ interrupt drains and stops. docs/serving.md describes requests, replies and erro
 	flags := cmd.Flags()
 	flags.StringVar(&run, "run", "", "run folder")
 	flags.StringVar(&stage, "stage", "", "policy of another stage of the run (default the run's)")
-	flags.StringVar(&mode, "mode", "", "generate or first (default the run's)")
+	flags.StringVar(&mode, "mode", "", "how to read the policy: judge, generate or first (default the run's)")
 	flags.StringVar(&opt.Addr, "addr", opt.Addr, "address to listen on; port 0 takes a free one")
 	flags.StringVar(&opt.PprofAddr, "pprof", opt.PprofAddr, "address of net/http/pprof (default none)")
 	flags.IntVar(&opt.Workers, "workers", opt.Workers, "slates ranked at the same time")

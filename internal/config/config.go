@@ -4,6 +4,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -59,6 +60,11 @@ func Load(preset, file string, settings []string) (pipeline.Options, error) {
 			return o, err
 		}
 	}
+	return Change(o, settings)
+}
+
+// Change applies settings, each "section.key=value", to a configuration.
+func Change(o pipeline.Options, settings []string) (pipeline.Options, error) {
 	for _, s := range settings {
 		doc, err := settingYAML(s)
 		if err != nil {
@@ -69,6 +75,50 @@ func Load(preset, file string, settings []string) (pipeline.Options, error) {
 		}
 	}
 	return o, o.Validate()
+}
+
+// Differences lists the keys whose values differ, as "key: old -> new".
+func Differences(old, new pipeline.Options) ([]string, error) {
+	before, err := values(old)
+	if err != nil {
+		return nil, err
+	}
+	after, err := values(new)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, key := range slices.Sorted(maps.Keys(after)) {
+		if before[key] != after[key] {
+			list = append(list, fmt.Sprintf("%s: %s -> %s", key, before[key], after[key]))
+		}
+	}
+	return list, nil
+}
+
+// values are the options by dotted key, as text.
+func values(o pipeline.Options) (map[string]string, error) {
+	doc, err := Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	var tree map[string]any
+	if err := yaml.Unmarshal(doc, &tree); err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	var walk func(prefix string, tree map[string]any)
+	walk = func(prefix string, tree map[string]any) {
+		for name, value := range tree {
+			if sub, ok := value.(map[string]any); ok {
+				walk(prefix+name+".", sub)
+				continue
+			}
+			all[prefix+name] = fmt.Sprint(value)
+		}
+	}
+	walk("", tree)
+	return all, nil
 }
 
 // Read reads a resolved configuration back, as Marshal wrote it.
@@ -85,7 +135,8 @@ func Marshal(o pipeline.Options) ([]byte, error) { return yaml.Marshal(o) }
 
 // merge decodes doc over o: keys that doc does not have keep their value.
 func merge(o *pipeline.Options, doc []byte, from string) error {
-	if err := checkKeys(doc, from); err != nil {
+	empty, err := checkKeys(doc, from)
+	if err != nil || empty {
 		return err
 	}
 	if err := yaml.UnmarshalWithOptions(doc, o, yaml.Strict()); err != nil {

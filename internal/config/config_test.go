@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,5 +79,23 @@ func TestWrongConfigurationIsNamed(t *testing.T) {
 		if fault.Exit(err) != 2 {
 			t.Errorf("%s %s: exit %d", c.preset, c.setting, fault.Exit(err))
 		}
+	}
+}
+
+func TestDifferencesNameKeysAndValues(t *testing.T) {
+	o, err := config.Load("small", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed, err := config.Change(o, []string{"sft.lr=0.5", "slates.orders=[bpr]"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := config.Differences(o, changed)
+	if err != nil || !slices.Equal(got, []string{"sft.lr: 0.0006 -> 0.5", "slates.orders: [sasrec bpr blend] -> [bpr]"}) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if same, err := config.Differences(o, o); err != nil || len(same) != 0 {
+		t.Errorf("%q, %v; want none", same, err)
 	}
 }

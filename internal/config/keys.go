@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,20 +12,25 @@ import (
 	"github.com/gr2/gr2/internal/pipeline"
 )
 
-// checkKeys refuses a key that no option has and names the nearest one.
-func checkKeys(doc []byte, from string) error {
+// checkKeys refuses a key that no option has and names the nearest one. It
+// tells whether the document holds none at all.
+func checkKeys(doc []byte, from string) (empty bool, err error) {
 	var tree map[string]any
 	if err := yaml.Unmarshal(doc, &tree); err != nil {
-		return fault.Usagef("%s: %s", from, oneLine(err))
+		return false, fault.Usagef("%s: %s", from, oneLine(err))
 	}
 	known := keysOf(reflect.TypeFor[pipeline.Options](), "")
 	for _, key := range flatten(tree, "") {
 		if slices.Contains(known, key) {
 			continue
 		}
-		return fault.Usagef("%s: there is no key %q; did you mean %q? (gr2 config prints them all)", from, key, nearest(key, known))
+		hint := ""
+		if near := nearest(key, known); distance(key, near) <= len(key)/2 {
+			hint = fmt.Sprintf("; did you mean %q?", near)
+		}
+		return false, fault.Usagef("%s: there is no key %q%s (gr2 config prints them all)", from, key, hint)
 	}
-	return nil
+	return len(tree) == 0, nil
 }
 
 // keysOf lists the dotted keys of an options struct: sections and leaves.

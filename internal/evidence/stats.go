@@ -116,6 +116,16 @@ func Build(catalog *market.Catalog, events []market.Event, opt Options) (*Stats,
 	return s, nil
 }
 
+// After is the first moment behind all events: the time of a request that has
+// none of its own.
+func (s *Stats) After() int64 {
+	last := int64(0)
+	for _, t := range s.log.time {
+		last = max(last, t)
+	}
+	return last + 1
+}
+
 // Options are the resolved options of Build.
 func (s *Stats) Options() Options { return s.opt }
 

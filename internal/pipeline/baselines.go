@@ -9,6 +9,7 @@ import (
 	"github.com/gr2/gr2/internal/baseline"
 	"github.com/gr2/gr2/internal/durable"
 	"github.com/gr2/gr2/internal/eval"
+	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/prompt"
 )
@@ -28,9 +29,25 @@ func (w *world) baselineStage(ctx context.Context, dir string) error {
 			w.say("%d impressions of more than %d candidates are left out: a prompt cannot show them", n, prompt.SlateMax)
 		}
 		w.say("logged order: %d training, %d validation, %d test slates with a positive", len(set.train.Slates), len(set.valid.Slates), len(set.test.Slates))
-		return w.saveOrder(dir, "logged", set)
+		if err := usable(set); err != nil {
+			return err
+		}
+		return w.saveOrder(dir, loggedOrder, set)
 	}
 	return w.buildOrders(ctx, dir, split)
+}
+
+// loggedOrder is the incoming order of logged impressions.
+const loggedOrder = "logged"
+
+// usable demands slates to choose and to measure by, before anything is trained.
+func usable(set *orderSet) error {
+	for _, p := range set.parts() {
+		if len(p.Slates) == 0 {
+			return fault.Inputf("there is no %s slate with a positive, so nothing can be learnt or measured: the log is too small, its impressions lack grades, or data.valid_share or data.test_share is too small", p.name)
+		}
+	}
+	return nil
 }
 
 // tooLong counts the impressions that a prompt cannot show.
@@ -46,7 +63,7 @@ func tooLong(slates []market.Slate) int {
 
 // logged keeps the impressions that a ranking can get right or wrong.
 func logged(slates []market.Slate) part {
-	p := part{Slates: withPositive(slates), Events: len(slates) - tooLong(slates)}
+	p := part{Slates: withPositive(slates), Events: len(slates) - tooLong(slates), LeftOut: tooLong(slates)}
 	p.Slates = slices.DeleteFunc(p.Slates, func(s market.Slate) bool { return len(s.Candidates) > prompt.SlateMax })
 	for i := range p.Slates {
 		n := 0
@@ -79,6 +96,9 @@ func (w *world) buildOrders(ctx context.Context, dir string, split *market.Split
 			return err
 		}
 		set := &orderSet{train: partOf(built.Train), valid: partOf(built.Valid), test: partOf(built.Test)}
+		if err := usable(set); err != nil {
+			return fmt.Errorf("%s: %w", order, err)
+		}
 		if err := w.saveOrder(dir, order, set); err != nil {
 			return err
 		}

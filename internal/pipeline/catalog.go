@@ -32,6 +32,9 @@ func (w *world) catalogStage(_ context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := w.orderNames(); err != nil {
+		return err // before anything is trained
+	}
 	split, err := w.split()
 	if err != nil {
 		return err

@@ -92,6 +92,7 @@ type evaluation struct {
 	of     int     // orders
 
 	answers []rerank.Result // of the policy on the test slates
+	written []rerank.Result // of the writer
 }
 
 // writtenSFT names the row of a judging policy's written rankings: what its
@@ -113,6 +114,7 @@ func (e *evaluation) measure(ctx context.Context, results *eval.Report) error {
 		if err != nil {
 			return err
 		}
+		e.written = written
 		policies = append(policies, eval.Policy{Name: writtenSFT, Rankings: rankings(written)})
 	}
 	if optimal, err := e.optimal(); err != nil {
@@ -129,12 +131,16 @@ func (e *evaluation) measure(ctx context.Context, results *eval.Report) error {
 	}
 	results.Rows = append(results.Rows, rows...)
 	if row := results.Find(e.order, StageSFT, eval.Conditional, "test"); row != nil {
-		e.say("%s: %s R@1 %s, N@3 %s over the incoming order (n=%d)", e.order, StageSFT, percent(row.Lift["R@1"]), percent(row.Lift["N@3"]), row.N)
+		e.say("%s: %s R@1 %s, N@3 %s over the incoming order (n=%d)", e.order, StageSFT, percent(row.Lift, "R@1"), percent(row.Lift, "N@3"), row.N)
 	}
 	return nil
 }
 
-func percent(l eval.Lift) string {
+func percent(lifts map[string]eval.Lift, metric string) string {
+	l, known := lifts[metric]
+	if !known {
+		return "-"
+	}
 	return fmt.Sprintf("%+.1f%% [%+.1f, %+.1f]", 100*l.Value, 100*l.Low, 100*l.High)
 }
 
@@ -162,8 +168,12 @@ func (e *evaluation) controls() ([]eval.Policy, error) {
 	return policies, nil
 }
 
-// optimal is the Bayes-optimal order of a synthetic market, nil elsewhere.
+// optimal is the Bayes-optimal order of the impressions of a synthetic market,
+// nil elsewhere.
 func (e *evaluation) optimal() (*eval.Policy, error) {
+	if e.order != loggedOrder {
+		return nil, nil
+	}
 	path := filepath.Join(e.job.DataDir, GainsFile)
 	if _, err := os.Stat(path); err != nil {
 		return nil, nil

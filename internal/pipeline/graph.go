@@ -60,6 +60,7 @@ type graph struct {
 	stages []stage
 	marks  map[string]string // fingerprints of the stages seen so far
 	notify func(Progress)
+	begin  func() error // called before a stage is made; nil for nothing
 }
 
 // run brings every stage up to and including the last named one (all when
@@ -107,11 +108,22 @@ func (g *graph) bring(ctx context.Context, at int, s stage) error {
 		g.notify(progress)
 		return nil
 	}
-	if err := prepare(dir, mark); err != nil {
+	again, err := prepare(dir, mark)
+	if err != nil {
 		return err
+	}
+	if g.begin != nil {
+		if err := g.begin(); err != nil {
+			return err
+		}
 	}
 	progress.Event = StageStarted
 	g.notify(progress)
+	if again {
+		progress.Event, progress.Note = Said, "made again: its configuration, its inputs or its files have changed"
+		g.notify(progress)
+		progress.Note = ""
+	}
 	began := time.Now()
 	if err := s.run(ctx, dir); err != nil {
 		return err
@@ -188,30 +200,45 @@ func readManifest(dir string) (Manifest, error) {
 // prepare makes the stage's folder ready: work begun under the same
 // fingerprint and not finished is kept for resuming. Anything else is removed:
 // the state of a stage that was finished may be as damaged as what it left.
-func prepare(dir, mark string) error {
+// again says that something was. A folder that no stage made is left alone.
+func prepare(dir, mark string) (again bool, err error) {
 	var started struct {
 		Fingerprint string `json:"fingerprint"`
 	}
 	path := filepath.Join(dir, startedName)
+	manifest := filepath.Join(dir, manifestName)
 	b, err := os.ReadFile(path)
-	if err == nil && json.Unmarshal(b, &started) == nil && started.Fingerprint == mark {
-		_, err := os.Stat(filepath.Join(dir, manifestName))
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	if err == nil && json.Unmarshal(b, &started) == nil && started.Fingerprint == mark && !exists(manifest) {
+		return false, nil
 	}
-	// First the mark, so that a folder that is half removed is not resumed.
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		return err
+	if len(entries) > 0 && !exists(path) && !exists(manifest) {
+		return false, fault.Usagef("%s was not made by a run: move it away or choose another --out", dir)
+	}
+	// First a mark that nobody resumes, so that a folder that is half emptied is
+	// known for what it is.
+	started.Fingerprint = ""
+	if err := durable.WriteJSON(path, started); err != nil {
+		return false, err
+	}
+	for _, e := range entries {
+		if e.Name() == startedName {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return false, err
+		}
 	}
 	started.Fingerprint = mark
-	return durable.WriteJSON(path, started)
+	return len(entries) > 0, durable.WriteJSON(path, started)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // finish hashes the stage's files and writes its manifest, last.

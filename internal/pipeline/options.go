@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gr2/gr2/internal/evidence"
 	"github.com/gr2/gr2/internal/fault"
+	"github.com/gr2/gr2/internal/lm"
 	"github.com/gr2/gr2/internal/prompt"
 )
 
@@ -179,8 +181,11 @@ func (o *Options) Validate() error {
 	c.within("slates.epochs", float64(o.Slates.Epochs), 1, 1000)
 	c.within("slates.folds", float64(o.Slates.Folds), 2, 20)
 	c.within("slates.positions", float64(o.Slates.Positions), 1, 50)
-	for _, name := range o.Slates.Orders {
+	for i, name := range o.Slates.Orders {
 		c.oneOf("slates.orders", name, "sasrec", "bpr", "blend", "logged")
+		if slices.Contains(o.Slates.Orders[:i], name) {
+			c.fail("slates.orders names %q twice", name)
+		}
 	}
 	for _, name := range o.SFT.Orders {
 		c.oneOf("sft.orders", name, o.Slates.Orders...)
@@ -194,25 +199,37 @@ func (o *Options) Validate() error {
 	c.within("prompt.history_max", float64(o.Prompt.HistoryMax), -1, 200)
 	c.within("prompt.title_max", float64(o.Prompt.TitleMax), 1, 200)
 	c.within("prompt.max_tokens", float64(o.Prompt.MaxTokens), 64, 32768)
+	c.prompt(o)
+	c.model(&o.Model)
 	c.within("model.max_positions", float64(o.Model.MaxPositions), float64(o.Prompt.MaxTokens)+64, 65536)
 	c.optim("midtrain", o.Midtrain.OptimOptions)
 	c.within("midtrain.examples", float64(o.Midtrain.Examples), 0, 1e9)
 	c.within("midtrain.warmup_share", o.Midtrain.WarmupShare, 0, 0.9)
 	c.within("midtrain.warmup_lr", o.Midtrain.WarmupLR, 0, 1)
 	c.within("midtrain.user_share", o.Midtrain.UserShare, 0, 1)
+	for name, share := range map[string]float64{
+		"sequence": o.Midtrain.Sequence, "persona": o.Midtrain.Persona, "caption": o.Midtrain.Caption, "text": o.Midtrain.Text,
+	} {
+		c.within("midtrain."+name, share, 0, 1000)
+	}
 	c.optim("sft", o.SFT.OptimOptions)
 	c.within("sft.shuffle", o.SFT.Shuffle, 0, 1)
 	c.within("sft.first_share", o.SFT.FirstShare, 0, 1)
 	c.within("sft.teacher_epochs", float64(o.SFT.TeacherEpochs), 0, 1000)
 	c.within("sft.sub_share", o.SFT.SubShare, 0, 1)
 	c.within("sft.lambda_judge", o.SFT.LambdaJudge, 0, 100)
-	c.within("sft.judge_layers", float64(o.SFT.JudgeLayers), 0, float64(o.Model.Layers-1))
+	c.within("sft.lambda_output", o.SFT.LambdaOutput, 0, 100)
+	c.within("sft.lambda_reason", o.SFT.LambdaReason, 0, 100)
+	c.within("sft.judge_layers", float64(o.SFT.JudgeLayers), 0, float64(max(0, o.Model.Layers-1)))
 	c.within("sft.teacher_share", o.SFT.TeacherShare, 0, 1)
 	c.within("sft.teacher_temperature", o.SFT.TeacherTemperature, 0, 100)
 	c.within("sft.valid_share", o.SFT.ValidShare, 0.05, 1)
 	c.within("sft.validations", float64(o.SFT.Validations), 1, 100)
 	c.within("sft.valid_slates", float64(o.SFT.ValidSlates), 1, 1e6)
 	c.oneOf("eval.decode", o.Eval.Decode, "generate", "first", "judge")
+	if o.Eval.Decode == "judge" && !o.Prompt.Judge {
+		c.fail("eval.decode is judge and prompt.judge is off; switch it on, or decode by generate")
+	}
 	c.within("eval.bootstrap", float64(o.Eval.Bootstrap), 100, 1e6)
 	c.within("eval.probe_slates", float64(o.Eval.ProbeSlates), 1, 1e6)
 	c.within("eval.samples", float64(o.Eval.Samples), 0, 1000)
@@ -231,6 +248,38 @@ func (c *checker) oneOf(field, value string, choices ...string) {
 func (c *checker) within(field string, value, low, high float64) {
 	if !(value >= low && value <= high) {
 		c.wrong = append(c.wrong, fmt.Sprintf("%s is %g; use %g to %g", field, value, low, high))
+	}
+}
+
+func (c *checker) fail(format string, args ...any) {
+	c.wrong = append(c.wrong, fmt.Sprintf(format, args...))
+}
+
+func (c *checker) prompt(o *Options) {
+	for _, name := range o.Prompt.EvidenceNames {
+		c.oneOf("prompt.evidence_names", name, evidence.Names()...)
+	}
+	if err := o.promptOptions().Validate(); err != nil {
+		c.wrong = append(c.wrong, err.Error())
+	}
+}
+
+// model checks the shape before anything is computed; lm.Config has the rest.
+func (c *checker) model(o *ModelOptions) {
+	c.oneOf("model.architecture", o.Architecture, lm.Llama, lm.Qwen2, lm.Qwen3)
+	c.within("model.hidden", float64(o.Hidden), 2, 1<<16)
+	c.within("model.layers", float64(o.Layers), 1, 1024)
+	c.within("model.heads", float64(o.Heads), 1, 1024)
+	c.within("model.kv_heads", float64(o.KVHeads), 1, 1024)
+	c.within("model.intermediate", float64(o.Intermediate), 1, 1<<18)
+	if o.Heads < 1 || o.KVHeads < 1 {
+		return
+	}
+	if o.Hidden%(2*o.Heads) != 0 {
+		c.fail("model.hidden is %d; use a multiple of twice model.heads, %d", o.Hidden, 2*o.Heads)
+	}
+	if o.Heads%o.KVHeads != 0 {
+		c.fail("model.kv_heads is %d; use a divisor of model.heads, %d", o.KVHeads, o.Heads)
 	}
 }
 

@@ -22,6 +22,9 @@ type Probes struct {
 	ValidRate float64 `json:"valid_rate"`
 	// Fallbacks counts answers that are the incoming order, by reason.
 	Fallbacks map[string]int `json:"fallbacks,omitempty"`
+	// Written is the same for the rankings that the policy writes under the
+	// grammar, where its mode is another.
+	Written *Written `json:"written,omitempty"`
 	// CopyRate is the share of answers equal to the incoming order.
 	CopyRate float64 `json:"copy_rate"`
 	// Free is what the policy writes without the grammar.
@@ -31,6 +34,15 @@ type Probes struct {
 	// IDOrder asks whether ids or item numbers give the answer away.
 	IDOrder eval.IDOrder `json:"id_order"`
 	Cost    Cost         `json:"cost"`
+	// LeftOut counts the impressions that no prompt can show; no row has them.
+	LeftOut int `json:"left_out,omitempty"`
+}
+
+// Written is what the written rankings are like.
+type Written struct {
+	ValidRate float64        `json:"valid_rate"`
+	Fallbacks map[string]int `json:"fallbacks,omitempty"`
+	CopyRate  float64        `json:"copy_rate"`
 }
 
 // FreeDecoding is answers decoded greedily without the grammar, on a sample of
@@ -56,19 +68,14 @@ func (e *evaluation) probe(ctx context.Context, results *eval.Report) error {
 		CopyRate: eval.CopyRate(rankings(e.answers)),
 		IDOrder:  eval.ProbeIDOrder(slates, e.data.Catalog, e.job.Options.Eval.Bootstrap, e.job.Options.Seed),
 		Cost:     costOf(e.answers),
+		LeftOut:  e.set.test.LeftOut,
 	}
-	valid := make([][]int, len(e.answers))
-	for i, a := range e.answers {
-		if !a.Fallback {
-			valid[i] = a.Order
-			continue
-		}
-		if p.Fallbacks == nil {
-			p.Fallbacks = map[string]int{}
-		}
-		p.Fallbacks[string(a.Reason)]++
+	p.ValidRate, p.Fallbacks = validity(slates, e.answers)
+	if e.written != nil {
+		w := &Written{CopyRate: eval.CopyRate(rankings(e.written))}
+		w.ValidRate, w.Fallbacks = validity(slates, e.written)
+		p.Written = w
 	}
-	p.ValidRate = eval.ValidRate(slates, valid)
 	var err error
 	if p.Free, err = e.free(ctx); err != nil {
 		return err
@@ -98,6 +105,23 @@ func (e *evaluation) position(ctx context.Context) (*eval.PositionBias, error) {
 		places[i] = a.Places
 	}
 	return eval.ProbePosition(slates, shown, from, places, e.job.Options.Eval.Bootstrap, e.job.Options.Seed)
+}
+
+// validity is the share of answers that are full permutations and no fallback,
+// and the fallbacks by reason.
+func validity(slates []market.Slate, answers []rerank.Result) (rate float64, fallbacks map[string]int) {
+	valid := make([][]int, len(answers))
+	for i, a := range answers {
+		if !a.Fallback {
+			valid[i] = a.Order
+			continue
+		}
+		if fallbacks == nil {
+			fallbacks = map[string]int{}
+		}
+		fallbacks[string(a.Reason)]++
+	}
+	return eval.ValidRate(slates, valid), fallbacks
 }
 
 // free decodes a sample of the test slates without the grammar.

@@ -12,6 +12,7 @@ import (
 	"github.com/gr2/gr2/internal/durable"
 	"github.com/gr2/gr2/internal/eval"
 	"github.com/gr2/gr2/internal/fault"
+	"github.com/gr2/gr2/internal/rerank"
 )
 
 const (
@@ -70,6 +71,7 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.begin = func() error { return withdraw(job.Root) }
 	if err := g.run(ctx, job.Until); err != nil {
 		return nil, err
 	}
@@ -92,6 +94,17 @@ func (job *Job) begin() error {
 	}
 	if job.Make != nil {
 		return job.Make()
+	}
+	return nil
+}
+
+// withdraw removes the published results: the stages behind them are about to
+// be made again.
+func withdraw(root string) error {
+	for _, name := range []string{ReportFile, PageFile, rerank.CardFile} {
+		if err := os.Remove(filepath.Join(root, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
 }

@@ -29,8 +29,9 @@ type part struct {
 	// Positives counts the positives of each slate's event, also those that
 	// the slate lacks.
 	Positives []int              `json:"positives"`
-	Events    int                `json:"events"`         // requests in all
-	Full      *baseline.Measures `json:"full,omitempty"` // of the order over the whole catalog
+	Events    int                `json:"events"`             // requests in all, but for those left out
+	LeftOut   int                `json:"left_out,omitempty"` // impressions of more candidates than a prompt shows
+	Full      *baseline.Measures `json:"full,omitempty"`     // of the order over the whole catalog
 }
 
 // missing lists the grades of the positives that each slate lacks.

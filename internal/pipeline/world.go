@@ -97,13 +97,24 @@ func (w *world) split() (*market.Split, error) {
 	o := &w.job.Options.Data
 	switch w.protocol(ds) {
 	case market.ProtocolLogged:
-		w.cut, err = market.SplitSlates(ds, o.ValidShare, o.TestShare, o.Steps, w.job.Options.Seed)
+		w.cut, err = market.SplitSlates(w.graded(ds), o.ValidShare, o.TestShare, o.Steps, w.job.Options.Seed)
 	case market.ProtocolTime:
 		w.cut, err = market.TimeSplit(ds, o.ValidShare, o.TestShare, o.Steps, w.job.Options.Seed)
 	default:
 		w.cut, err = market.LeaveOneOut(ds, w.job.Options.Seed)
 	}
 	return w.cut, err
+}
+
+// graded is the data set without the impressions that have no labels, which say
+// nothing and would fill the end of the split.
+func (w *world) graded(ds *market.Dataset) *market.Dataset {
+	some := *ds
+	some.Slates = slices.DeleteFunc(slices.Clone(ds.Slates), func(s market.Slate) bool { return len(s.Grades) == 0 })
+	if n := len(ds.Slates) - len(some.Slates); n > 0 {
+		w.say("%d of %d impressions have no grades and are left out", n, len(ds.Slates))
+	}
+	return &some
 }
 
 // orderNames are the incoming orders of this run.
@@ -113,9 +124,12 @@ func (w *world) orderNames() ([]string, error) {
 		return nil, err
 	}
 	if w.protocol(ds) == market.ProtocolLogged {
-		return []string{"logged"}, nil
+		if o := w.job.Options.SFT.Orders; len(o) > 0 && !slices.Contains(o, loggedOrder) {
+			return nil, fault.Usagef("sft.orders is %v, and %s has logged impressions, whose only order is %q", o, w.job.DataDir, loggedOrder)
+		}
+		return []string{loggedOrder}, nil
 	}
-	names := slices.DeleteFunc(slices.Clone(w.job.Options.Slates.Orders), func(n string) bool { return n == "logged" })
+	names := slices.DeleteFunc(slices.Clone(w.job.Options.Slates.Orders), func(n string) bool { return n == loggedOrder })
 	if len(names) == 0 {
 		return nil, fault.Usagef("slates.orders has only \"logged\", and %s has no impressions", w.job.DataDir)
 	}

@@ -61,6 +61,15 @@ type Options struct {
 	SyntaxLoss bool `json:"syntax_loss" yaml:"syntax_loss"` // train on tokens that the grammar forces too
 }
 
+// Validate reports the first option that makes no sense, and what would.
+func (o Options) Validate() error {
+	o, err := o.withDefaults()
+	if err == nil {
+		_, err = systemText(o)
+	}
+	return err
+}
+
 // withDefaults fills zero values and checks the rest.
 func (o Options) withDefaults() (Options, error) {
 	o.System = cmp.Or(o.System, "compact")

@@ -27,6 +27,8 @@ var probeMeanings = map[string]string{
 	"free_valid_rate":    "Share of them that are a full permutation in the right form. A policy read by its judgement need not know how to write.",
 	"free_copy_rate":     "Share of the valid ones that give the slate back as it came.",
 	"invalid":            "The others, by what was wrong first.",
+	"written":            "The rankings that the policy writes under the grammar.",
+	"left_out":           "Impressions of more candidates than a prompt can show; no row counts them.",
 	"fallback_rate":      "Share of slates the policy could not answer, which kept their legacy order.",
 	"position":           "The same slates, shown as they came and shuffled. What changes is position bias.",
 	"correlation":        "Rank correlation of the place shown and the place given, on shuffled slates: 0 means that the shown order does not matter, 1 that it is echoed.",

@@ -80,6 +80,9 @@ func newResultTable(rows []eval.Row) resultTable {
 	return t
 }
 
+// writtenSuffix marks the row of a policy that is read by the ranking it writes.
+const writtenSuffix = "/generate"
+
 // rivalText says what a policy adds to what a user would pick instead.
 func rivalText(r eval.Row) string {
 	r1, known := r.OverRival["R@1"]
@@ -130,7 +133,7 @@ func policyMeaning(policy string) string {
 		return "rank fusion, nothing trained"
 	case policy == control.LinearName:
 		return "linear model on the same evidence"
-	case strings.HasSuffix(policy, "/generate"):
+	case strings.HasSuffix(policy, writtenSuffix):
 		return "the same policy, read by the ranking it writes under the grammar"
 	case strings.HasPrefix(policy, "control/"):
 		return "control"

@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/gr2/gr2/internal/eval"
 	"github.com/gr2/gr2/internal/fault"
@@ -118,6 +119,9 @@ func headline(rows []eval.Row) []string {
 	for _, r := range rows {
 		if r.Slice != eval.Conditional || r.Policy == eval.Oracle || r.Policy == eval.Bayes || r.Split != "test" {
 			continue
+		}
+		if strings.HasPrefix(r.Policy, "control/") || strings.HasSuffix(r.Policy, writtenSuffix) {
+			continue // another reading of a policy is not the policy
 		}
 		if _, ok := r.Lift["R@1"]; !ok {
 			continue

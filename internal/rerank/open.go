@@ -69,7 +69,9 @@ func Open(dir string, opt OpenOptions) (*Reranker, error) {
 		return nil, err
 	}
 	if opt.Stage != "" {
-		card.Stage = opt.Stage
+		if card.Stage = opt.Stage; !hasModel(dir, card.Stage) {
+			return nil, fault.Usagef("run %s has no policy %q: it has %s", dir, opt.Stage, strings.Join(policies(dir), ", "))
+		}
 	}
 	if opt.Mode != "" {
 		card.Mode = opt.Mode
@@ -99,6 +101,24 @@ func Open(dir string, opt OpenOptions) (*Reranker, error) {
 		return nil, fmt.Errorf("run %s: %w", dir, err)
 	}
 	return r, nil
+}
+
+// hasModel tells whether a stage of the run, by its plain name, left a policy.
+func hasModel(dir, stage string) bool {
+	_, err := os.Stat(filepath.Join(dir, stage, ModelDir))
+	return err == nil && filepath.IsLocal(stage) && filepath.Base(stage) == stage
+}
+
+// policies are the stages of a run that left one.
+func policies(dir string) []string {
+	entries, _ := os.ReadDir(dir) // nobody has one where this fails
+	var names []string
+	for _, e := range entries {
+		if hasModel(dir, e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names
 }
 
 func readCard(dir string) (Card, error) {

@@ -1,6 +1,7 @@
 package rerank
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -12,7 +13,8 @@ import (
 
 // Resolve turns a request into the terms of the catalog. A candidate that the
 // catalog does not know is an *api.FieldError; a visit to such an item is left
-// out and counted. Missing times are filled in as api.Slate says.
+// out and counted. Missing times are filled in as api.Slate says; a request
+// without any is one directly behind the log that the evidence was counted on.
 func (r *Reranker) Resolve(s *api.Slate) (slate market.Slate, unknown int, err error) {
 	if err := s.Check(); err != nil {
 		return slate, 0, err
@@ -20,7 +22,7 @@ func (r *Reranker) Resolve(s *api.Slate) (slate market.Slate, unknown int, err e
 	if n := len(s.Candidates); n > prompt.SlateMax {
 		return slate, 0, &api.FieldError{Field: "candidates", Message: fmt.Sprintf("has %d items, at most %d can be ranked", n, prompt.SlateMax)}
 	}
-	slate = market.Slate{ID: s.ID, User: -1, Time: s.RequestTime(), Candidates: make([]market.Candidate, len(s.Candidates))}
+	slate = market.Slate{ID: s.ID, User: -1, Time: cmp.Or(s.RequestTime(), r.after), Candidates: make([]market.Candidate, len(s.Candidates))}
 	for i, c := range s.Candidates {
 		item, ok := r.parts.Catalog.Lookup(c.Item)
 		if !ok {

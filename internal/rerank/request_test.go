@@ -81,3 +81,27 @@ func TestPrepareAnswers(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// A request without any time is one behind the log, not one of 1970: its
+// evidence has all that was counted.
+func TestRequestWithoutTimeStandsBehindTheLog(t *testing.T) {
+	w := newWorld(t, 1, nil)
+	r := w.reranker(t, Generate)
+	last := int64(0)
+	for _, e := range w.ds.Events {
+		last = max(last, e.Time)
+	}
+	s := api.Slate{Candidates: []api.Candidate{{Item: "i001"}, {Item: "i002"}}}
+	slate, _, err := r.Resolve(&s)
+	if err != nil || slate.Time != last+1 {
+		t.Errorf("time %d, %v; want %d", slate.Time, err, last+1)
+	}
+	s.History = []api.Visit{{Item: "i003"}} // a visit without time is no time either
+	if slate, _, err = r.Resolve(&s); err != nil || slate.Time != last+1 || slate.History[0].Time != last+1 {
+		t.Errorf("with an untimed visit: %+v, %v", slate, err)
+	}
+	s.Time = 77
+	if slate, _, err = r.Resolve(&s); err != nil || slate.Time != 77 {
+		t.Errorf("with a time: %d, %v", slate.Time, err)
+	}
+}

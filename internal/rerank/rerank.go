@@ -48,6 +48,7 @@ type Reranker struct {
 	opt    prompt.Options
 	engine *infer.Engine
 	first  *firstPlace // for First
+	after  int64       // time of requests that have none; 0 without evidence
 
 	sessions sync.Pool // of *infer.Session, emptied
 }
@@ -81,6 +82,9 @@ func New(p Parts, mode Mode) (*Reranker, error) {
 	}
 	r := &Reranker{parts: p, mode: mode, opt: opt, engine: engine}
 	r.sessions.New = func() any { return engine.NewSession() }
+	if p.Stats != nil {
+		r.after = p.Stats.After()
+	}
 	switch mode {
 	case Generate:
 	case Judge:
