@@ -1,6 +1,9 @@
 package nn
 
-import "github.com/gr2/gr2/internal/kernel"
+import (
+	"github.com/gr2/gr2/internal/kernel"
+	"github.com/gr2/gr2/internal/lm"
+)
 
 // Reserve makes room for a step that needs that many bytes, so that the first
 // one does not gather it piece by piece. The tape must be fresh or Reset.
@@ -15,12 +18,12 @@ func (t *Tape) Bytes() int {
 	return 4 * n
 }
 
-// StepBytes is the memory that a tape needs for Loss and Backward on a batch with
-// so many tokens and predictions that have a weight. It is exact when all
-// parameters are trained, every token predicts or fewer than there are do, and
-// attention has work for all threads; otherwise less may do.
-func (d *Decoder) StepBytes(tokens, predictions int) int {
-	m := meter{d: d, limits: defaultLimits, tokens: tokens, rows: predictions}
+// StepBytes is the memory that a tape needs for Loss and Backward of a decoder on
+// a batch with so many tokens and predictions that have a weight. It is exact
+// when all parameters are trained, predictions are fewer than tokens or one for
+// each, and attention has work for all threads; else a step may need less.
+func StepBytes(cfg lm.Config, recompute bool, tokens, predictions int) int {
+	m := meter{cfg: cfg, recompute: recompute, limits: defaultLimits, tokens: tokens, rows: predictions}
 	m.forward()
 	m.backward()
 	return 4 * m.peak
@@ -29,7 +32,8 @@ func (d *Decoder) StepBytes(tokens, predictions int) int {
 // meter follows the arena through a step. Each of its methods mirrors the
 // operations that it names.
 type meter struct {
-	d            *Decoder
+	cfg          lm.Config
+	recompute    bool
 	limits       limits
 	tokens, rows int // rows go through the end of the last layer
 	live, peak   int // elements
@@ -44,11 +48,11 @@ func (m *meter) take(n int) {
 func (m *meter) brief(n int) { m.peak = max(m.peak, m.live+n) }
 
 func (m *meter) forward() {
-	c := &m.d.cfg
+	c := &m.cfg
 	m.take(m.rows) // weights
 	m.take(2 * m.tokens * c.Hidden)
 	for range c.Layers - 1 {
-		if !m.d.Recompute {
+		if !m.recompute {
 			m.layer(2, m.tokens)
 			continue
 		}
@@ -68,7 +72,7 @@ func (m *meter) forward() {
 }
 
 func (m *meter) backward() {
-	c := &m.d.cfg
+	c := &m.cfg
 	if m.rows*c.VocabSize > m.limits.kept {
 		m.brief(m.chunk())
 	}
@@ -76,7 +80,7 @@ func (m *meter) backward() {
 	m.layerGrad(m.rows)
 	for range c.Layers - 1 {
 		live := m.live
-		if m.d.Recompute {
+		if m.recompute {
 			m.layer(2, m.tokens)
 		}
 		m.layerGrad(m.tokens)
@@ -86,14 +90,14 @@ func (m *meter) backward() {
 
 // chunk is the logits of a chunk of the vocabulary projection.
 func (m *meter) chunk() int {
-	vocab := m.d.cfg.VocabSize
+	vocab := m.cfg.VocabSize
 	return min(max(1, m.limits.chunk/vocab), max(1, m.rows)) * vocab
 }
 
 // layer is a layer whose attention goes on with some rows. A result takes the
 // space of its elements once, or twice with a gradient.
 func (m *meter) layer(times, rows int) {
-	c, n := &m.d.cfg, m.tokens
+	c, n := &m.cfg, m.tokens
 	q, k := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
 	m.norm(times, n, c.Hidden)
 	m.take(times * n * (q + 2*k))
@@ -113,7 +117,7 @@ func (m *meter) layer(times, rows int) {
 }
 
 func (m *meter) layerGrad(rows int) {
-	c := &m.d.cfg
+	c := &m.cfg
 	m.normGrad(rows, c.Hidden)
 	m.brief(kernel.Threads() * (2*m.tile() + m.limits.queries))
 	if c.QKNorm {

@@ -94,7 +94,7 @@ func TestStepBytes(t *testing.T) {
 					predictions++
 				}
 			}
-			want := d.StepBytes(len(c.batch.Tokens), predictions)
+			want := StepBytes(c.cfg, recompute, len(c.batch.Tokens), predictions)
 			tape.Reserve(want)
 			for range 2 {
 				tape.Reset()
@@ -118,10 +118,8 @@ func everyTokenPredicts(b *Batch) *Batch {
 func TestRecomputeSavesMemory(t *testing.T) {
 	cfg := bigEnough()
 	cfg.Layers = 12
-	d := NewDecoder(mustModel(t, cfg))
-	plain := d.StepBytes(2048, 2048)
-	d.Recompute = true
-	if less := d.StepBytes(2048, 2048); 3*less > plain {
+	plain := StepBytes(cfg, false, 2048, 2048)
+	if less := StepBytes(cfg, true, 2048, 2048); 3*less > plain {
 		t.Errorf("recomputing takes %d of %d bytes", less, plain)
 	}
 }
