@@ -288,7 +288,8 @@ func attentionCases() []opCase {
 			fmt.Sprintf("Attention %d heads %d keys %d rows", c.heads, c.kvHeads, c.rows),
 			[][2]int{{c.rows, q}, {c.rows, kv}, {c.rows, kv}},
 			func(t *Tape, p []*Param) *Var {
-				return t.TreeAttention(t.Leaf(p[0]), t.Leaf(p[1]), t.Leaf(p[2]), c.heads, c.kvHeads, c.docs, c.parents)
+				docs := t.documents(c.rows, c.docs, c.parents)
+				return t.attention(t.Leaf(p[0]), t.Leaf(p[1]), t.Leaf(p[2]), c.heads, c.kvHeads, docs)
 			},
 			func(x [][]float64) []float64 {
 				return attentionReference(x[0], x[1], x[2], c.heads, c.kvHeads, c.dim, c.docs, c.parents)
