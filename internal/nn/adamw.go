@@ -87,25 +87,3 @@ func ZeroGrad(params []*Param) {
 		clear(p.Grad)
 	}
 }
-
-// ClipGradNorm scales all gradients so that their joint Euclidean norm is at
-// most limit, and returns the norm before. A limit of 0 or less only measures,
-// and a norm that is no finite number scales nothing.
-func ClipGradNorm(params []*Param, limit float64) (norm float64) {
-	sum := 0.0
-	for _, p := range params {
-		for g := p.trained(); len(g) > 0; {
-			n := min(len(g), 4096) // float32 within a piece, float64 across
-			sum += float64(kernel.Dot(g[:n], g[:n]))
-			g = g[n:]
-		}
-	}
-	norm = math.Sqrt(sum)
-	if limit <= 0 || !(norm > limit) || math.IsInf(norm, 0) {
-		return norm
-	}
-	for _, p := range params {
-		kernel.Scale(float32(limit/norm), p.trained())
-	}
-	return norm
-}

@@ -3,18 +3,21 @@ package nn
 // arena hands out float32 slices that live until reset. It keeps what it once
 // needed, so that the second step of the same shape allocates nothing.
 type arena struct {
-	blocks [][]float32
+	blocks [][]float32 // one, but for a step that needs more than any before
 	at     mark
+	peak   int // most elements ever live at once
 }
 
 // mark is a position in an arena, to which release returns.
-type mark struct{ block, used int }
+type mark struct{ block, used, live int }
 
 const arenaBlock = 1 << 20 // elements of the first block
 
 // take returns n elements with arbitrary contents.
 func (a *arena) take(n int) []float32 {
-	for ; a.at.block < len(a.blocks); a.at = (mark{a.at.block + 1, 0}) {
+	a.at.live += n
+	a.peak = max(a.peak, a.at.live)
+	for ; a.at.block < len(a.blocks); a.at.block, a.at.used = a.at.block+1, 0 {
 		b := a.blocks[a.at.block]
 		if end := a.at.used + n; end <= len(b) {
 			s := b[a.at.used:end:end]
@@ -40,7 +43,23 @@ func (a *arena) zeros(n int) []float32 {
 
 func (a *arena) release(m mark) { a.at = m }
 
-func (a *arena) reset() { a.at = mark{} }
+// reset takes everything back. Several blocks become one that would have done.
+func (a *arena) reset() {
+	a.at = mark{}
+	if len(a.blocks) > 1 {
+		a.blocks = nil // before the next line, so that both need not exist at once
+		a.blocks = [][]float32{make([]float32, a.peak)}
+	}
+}
+
+// reserve makes room for n elements, before the first take after a reset.
+func (a *arena) reserve(n int) {
+	a.peak = max(a.peak, n)
+	if len(a.blocks) == 0 || len(a.blocks[0]) < n {
+		a.blocks = nil
+		a.blocks = [][]float32{make([]float32, n)}
+	}
+}
 
 // pool hands out structs that live until reset, each at a fixed address.
 type pool[T any] struct {

@@ -31,14 +31,7 @@ func (t *Tape) Attention(q, k, v *Var, heads, kvHeads int, docs []int32) *Var {
 	return t.attention(q, k, v, heads, kvHeads, t.documents(q.Rows, docs, nil))
 }
 
-// TreeAttention is Attention where a document may go on from an earlier one:
-// it sees all of its parent, of the parent's parent and so on, but none of its
-// siblings. parents has an entry for each document, -1 for none; documents stand
-// in depth-first order, each parent directly before its first child.
-func (t *Tape) TreeAttention(q, k, v *Var, heads, kvHeads int, docs, parents []int32) *Var {
-	return t.attention(q, k, v, heads, kvHeads, t.documents(q.Rows, docs, parents))
-}
-
+// attention is Attention over documents that may form trees.
 func (t *Tape) attention(q, k, v *Var, heads, kvHeads int, docs *documents) *Var {
 	sameShape("Attention", k, v)
 	want("Attention rows", q.Rows, k.Rows)

@@ -9,6 +9,11 @@ import (
 // Decoder is a language model on the tape. Its Params share memory with the
 // tensors of the lm.Model, so training changes the model in place.
 type Decoder struct {
+	// Recompute makes Loss keep the input of each layer but the last alone and
+	// compute the rest a second time on the way back (Chen et al. 2016): the
+	// same gradients with less memory, for about a third more work.
+	Recompute bool
+
 	cfg       lm.Config
 	params    []*Param
 	embed     *Param
@@ -108,37 +113,47 @@ func (d *Decoder) LogProbs(t *Tape, b *Batch) []float32 {
 func (d *Decoder) hidden(t *Tape, b *Batch, rows, early []int32) (last, below *Var) {
 	d.growTables(b.Pos)
 	docs := t.documents(len(b.Tokens), b.Docs, b.Parents)
-	eps := float32(d.cfg.NormEps)
 	x := t.Embed(d.embed, b.Tokens)
-	for i := range d.layers {
-		l := &d.layers[i]
-		a := d.attend(t, l, t.RMSNorm(x, l.attnNorm, eps), b.Pos, docs)
-		if i == len(d.layers)-1 && !everyRow(rows, x.Rows) {
-			x, a = t.Rows(x, rows), t.Rows(a, rows)
+	top := len(d.layers) - 1
+	for i := range top {
+		if l := &d.layers[i]; d.Recompute || t.silent {
+			x = d.stretch(t, l, x, b.Pos, docs)
+		} else {
+			x = d.transform(t, l, x, d.attend(t, l, x, b.Pos, docs))
 		}
-		x = t.addLinear(x, a, l.o)
-		h := t.RMSNorm(x, l.mlpNorm, eps)
-		x = t.addLinear(x, t.SwiGLU(t.Linear(h, l.gate, nil), t.Linear(h, l.up, nil)), l.down)
 		if len(early) > 0 && i == d.early-1 {
 			// Before the next addLinear takes over the gradient of x.
-			below = t.RMSNorm(t.Rows(x, early), d.norm, eps)
+			below = t.RMSNorm(t.Rows(x, early), d.norm, float32(d.cfg.NormEps))
 			if len(rows) == 0 {
 				return nil, below
 			}
 		}
 	}
-	return t.RMSNorm(x, d.norm, eps), below
+	l := &d.layers[top]
+	a := d.attend(t, l, x, b.Pos, docs)
+	if !everyRow(rows, x.Rows) {
+		x, a = t.Rows(x, rows), t.Rows(a, rows)
+	}
+	return t.RMSNorm(d.transform(t, l, x, a), d.norm, float32(d.cfg.NormEps)), below
 }
 
 // attend is the attention of one layer before its output projection.
-func (d *Decoder) attend(t *Tape, l *decoderLayer, h *Var, pos []int32, docs *documents) *Var {
+func (d *Decoder) attend(t *Tape, l *decoderLayer, x *Var, pos []int32, docs *documents) *Var {
 	c := &d.cfg
+	h := t.RMSNorm(x, l.attnNorm, float32(c.NormEps))
 	q, k, v := t.Linear(h, l.q, l.qBias), t.Linear(h, l.k, l.kBias), t.Linear(h, l.v, l.vBias)
 	q = d.headNorm(t, q, l.qNorm, c.Heads)
 	k = d.headNorm(t, k, l.kNorm, c.KVHeads)
 	q = t.rope(q, c.Heads, pos, d.cos, d.sin)
 	k = t.rope(k, c.KVHeads, pos, d.cos, d.sin)
 	return t.attention(q, k, v, c.Heads, c.KVHeads, docs)
+}
+
+// transform is the rest of the layer: x and the attention a come in.
+func (d *Decoder) transform(t *Tape, l *decoderLayer, x, a *Var) *Var {
+	x = t.addLinear(x, a, l.o)
+	h := t.RMSNorm(x, l.mlpNorm, float32(d.cfg.NormEps))
+	return t.addLinear(x, t.SwiGLU(t.Linear(h, l.gate, nil), t.Linear(h, l.up, nil)), l.down)
 }
 
 // everyRow tells whether rows are 0..n-1.

@@ -13,6 +13,13 @@
 // seen before allocates nothing. Slices handed to an operation (ids, targets,
 // weights) are kept, not copied: leave them alone until after Backward.
 //
+// The Grad of a Var is arbitrary until the first operation writes it on the way
+// back; that one overwrites, the others add.
+//
+// Documents of a Batch may form trees: rollouts below one prompt compute it once,
+// forward and backward. Memory is linear in the tokens of a step, StepBytes tells
+// how much it is, and Decoder.Recompute trades most of it for time.
+//
 // Shapes that do not fit and ids out of range are programming errors and panic,
 // as indexing does; Decoder.Check tells beforehand for data from outside.
 //

@@ -116,3 +116,34 @@ func TestReadEarlyRefusesDepthsThatAreNotThere(t *testing.T) {
 		t.Errorf("too few marks: %v", err)
 	}
 }
+
+// Recomputing layers changes nothing about early targets either.
+func TestEarlyTargetsOfRecomputedLayers(t *testing.T) {
+	cfg := smallConfig(lm.Qwen3)
+	cfg.Layers = 3
+	m := mustModel(t, cfg)
+	mixed, _, _ := marked(packed(cfg.VocabSize, []int{5, 33, 70}, 0.6))
+	var losses [2]float32
+	var grads [2][][]float32
+	for i, recompute := range []bool{false, true} {
+		d, tape := NewDecoder(m), NewTape()
+		if err := d.ReadEarly(2); err != nil {
+			t.Fatal(err)
+		}
+		d.Recompute = recompute
+		l := d.Loss(tape, mixed, 50)
+		tape.Backward(l)
+		losses[i] = l.Value[0]
+		for _, p := range d.Params() {
+			grads[i] = append(grads[i], p.Grad)
+		}
+	}
+	if losses[0] != losses[1] {
+		t.Errorf("loss %g, recomputed %g", losses[0], losses[1])
+	}
+	for i, tensor := range m.Tensors() {
+		if !slices.Equal(grads[0][i], grads[1][i]) {
+			t.Errorf("the gradient of %s differs", tensor.Name)
+		}
+	}
+}

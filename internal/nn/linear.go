@@ -5,8 +5,10 @@ import "github.com/gr2/gr2/internal/kernel"
 // linear is y = x W^T + bias, or y = residual + x W^T. With a residual, y and
 // residual share one gradient buffer.
 type linear struct {
-	x, y    *Var
-	w, bias *Param
+	x, y     *Var
+	w, bias  *Param
+	residual *Var // nil for none
+	dbias    []float32
 }
 
 // Linear is x W^T + bias, with w of shape (out, in) and bias of out elements or
@@ -33,24 +35,40 @@ func (t *Tape) addLinear(residual, x *Var, w *Param) *Var {
 	want("addLinear", w.Cols, x.Cols)
 	want("addLinear residual", w.Rows, residual.Cols)
 	y := t.result(x.Rows, w.Rows)
-	copy(y.Value, residual.Value)
+	o := t.linears.put(linear{x: x, y: y, w: w, residual: residual})
+	t.forward(spans(len(y.Value)), o)
 	if y.Grad, y.written = residual.Grad, residual.written; !t.silent && (x.Grad != nil || w.grad() != nil) {
 		t.needGrad(y)
 	}
 	kernel.Gemm(false, true, x.Rows, w.Rows, w.Cols, 1, x.Value, x.Cols, w.Value, w.Cols, 1, y.Value, y.Cols)
-	return t.record(y, t.linears.put(linear{x: x, y: y, w: w}))
+	return t.record(y, o)
 }
 
-func (o *linear) backward(*Tape) {
+// forwardTask copies the residual, to which the product is added.
+func (o *linear) forwardTask(i int) {
+	lo, hi := spanOf(i, len(o.y.Value))
+	copy(o.y.Value[lo:hi], o.residual.Value[lo:hi])
+}
+
+func (o *linear) backward(t *Tape) {
 	x, y, w := o.x, o.y, o.w
 	if x.Grad != nil {
 		kernel.Gemm(false, false, x.Rows, w.Cols, w.Rows, 1, y.Grad, y.Cols, w.Value, w.Cols, x.beta(), x.Grad, x.Cols)
 	}
 	weightGrad(w, y.Grad, x.Value, x.Rows)
-	if db := o.bias.grad(); db != nil {
-		for i := range y.Rows {
-			kernel.Add(db, db, y.gradRow(i))
-		}
+	if o.dbias = o.bias.grad(); o.dbias != nil {
+		t.reverse((y.Cols+biasBlock-1)/biasBlock, o)
+	}
+}
+
+// biasBlock is the number of columns of a task that sums the gradient of a bias.
+const biasBlock = 64
+
+// backwardTask adds up some columns of the gradient, row by row.
+func (o *linear) backwardTask(i int) {
+	lo, hi := i*biasBlock, min((i+1)*biasBlock, o.y.Cols)
+	for r := range o.y.Rows {
+		kernel.Add(o.dbias[lo:hi], o.dbias[lo:hi], o.y.gradRow(r)[lo:hi])
 	}
 }
 

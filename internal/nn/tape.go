@@ -134,6 +134,7 @@ type pools struct {
 	ropes      pool[rope]
 	attentions pool[attention]
 	layouts    pool[documents]
+	stretches  pool[stretch]
 	entropies  pool[crossEntropy]
 	heads      pool[headLoss]
 	sampled    pool[sampledSoftmax]
@@ -178,6 +179,7 @@ func (t *Tape) Reset() {
 	t.ropes.reset()
 	t.attentions.reset()
 	t.layouts.reset()
+	t.stretches.reset()
 	t.entropies.reset()
 	t.heads.reset()
 	t.sampled.reset()

@@ -80,12 +80,19 @@ func (w *world) train(ctx context.Context, what string, r *train.Run) error {
 		}
 		w.work(s.Done, 1, fmt.Sprintf("%s, step %d, loss %.3f, %.0f tokens/s", what, s.Step, s.Loss, s.TokensPerSecond))
 	}
+	if r.Options.NewTokensFrom == 0 { // token warm-up needs less
+		state, step := r.Memory()
+		w.say("%s: up to %.0f MiB of memory: %.0f for weights, gradients and moments, %.0f for a step of %d tokens",
+			what, mebi(state+step), mebi(state), mebi(step), r.Options.BatchTokens)
+	}
 	result, err := r.Do(ctx)
 	if err == nil && r.Validate != nil {
 		w.say("%s: %d steps, best at step %d with %.4f", what, result.Steps, result.BestStep, result.BestScore)
 	}
 	return err
 }
+
+func mebi(bytes int) float64 { return float64(bytes) / (1 << 20) }
 
 // vocabMultiple rounds the model's vocabulary up, for aligned rows.
 const vocabMultiple = 64

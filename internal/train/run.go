@@ -63,6 +63,17 @@ type line struct {
 	Valid    map[string]float64 `json:"valid,omitempty"`
 }
 
+// Memory is what the training needs, in bytes, when all parameters learn: state
+// is weights, gradients and moments, step is the rest of a step of BatchTokens
+// tokens that all predict. Fewer predictions need less, a longer example more.
+func (r *Run) Memory() (state, step int) {
+	for _, t := range r.Model.Tensors() {
+		state += 4 * 4 * len(t.Data)
+	}
+	n := r.Options.BatchTokens
+	return state, nn.StepBytes(r.Model.Config, false, n, n)
+}
+
 // loop is a Run with its moving parts.
 type loop struct {
 	*Run

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gr2/gr2/internal/lm"
+	"github.com/gr2/gr2/internal/nn"
 	"github.com/gr2/gr2/internal/prompt"
 	"github.com/gr2/gr2/internal/rng"
 	"github.com/gr2/gr2/internal/train"
@@ -296,4 +297,22 @@ func (foreign) Len() int { return 1 }
 
 func (foreign) Example(_, _ int) (prompt.Example, error) {
 	return prompt.Example{Tokens: []int32{1, vocab}, Weights: []float32{0, 1}}, nil
+}
+
+// TestMemory counts weights, gradients and two moments, and the step of a full
+// batch.
+func TestMemory(t *testing.T) {
+	r := train.Run{Model: model(t), Options: options()}
+	want := 0
+	for _, p := range nn.NewDecoder(r.Model).Params() {
+		want += 4 * (len(p.Value) + len(p.Grad) + 2*len(p.Value))
+	}
+	state, step := r.Memory()
+	if state != want {
+		t.Errorf("state takes %d bytes, want %d", state, want)
+	}
+	n := r.Options.BatchTokens
+	if least := nn.StepBytes(r.Model.Config, false, n, n/2); step <= least {
+		t.Errorf("a step takes %d bytes, want more than one that predicts half as much, %d", step, least)
+	}
 }
