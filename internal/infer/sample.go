@@ -38,17 +38,18 @@ type choice struct {
 	order   []int     // positions in scores by falling weight
 }
 
-// pick chooses a token by its logit, among allowed if masked, and returns its
-// log-probability in the (masked) distribution.
-func (c *choice) pick(logits []float32, masked bool, sm Sampler) (int32, float32, error) {
-	scores := logits
-	if masked {
-		c.scores = c.scores[:0]
-		for _, t := range c.allowed {
-			c.scores = append(c.scores, logits[t])
-		}
-		scores = c.scores
+// masked gathers the logits of the allowed tokens.
+func (c *choice) masked(logits []float32) []float32 {
+	c.scores = c.scores[:0]
+	for _, t := range c.allowed {
+		c.scores = append(c.scores, logits[t])
 	}
+	return c.scores
+}
+
+// pick chooses one of the allowed tokens by their logits and returns its
+// log-probability among them.
+func (c *choice) pick(scores []float32, sm Sampler) (int32, float32, error) {
 	total := kernel.LogSumExp(scores)
 	if t := float64(total); math.IsNaN(t) || math.IsInf(t, 0) {
 		return 0, 0, fmt.Errorf("infer: the model's logits sum to %g; its weights are broken", total)
@@ -58,7 +59,7 @@ func (c *choice) pick(logits []float32, masked bool, sm Sampler) (int32, float32
 		at = c.sample(scores, scores[at], sm)
 	}
 	tok := int32(at)
-	if masked {
+	if len(c.allowed) > 0 {
 		tok = c.allowed[at]
 	}
 	return tok, scores[at] - total, nil
