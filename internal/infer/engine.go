@@ -54,6 +54,7 @@ func (e *Engine) ropeTables(n int) *rope {
 }
 
 // takeScores returns a buffer of n elements, to be given back to putScores.
+// Buffers grow by doubling: n grows a little with every token.
 func (e *Engine) takeScores(n int) []float32 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -63,7 +64,10 @@ func (e *Engine) takeScores(n int) []float32 {
 	}
 	buffer := e.scores[last]
 	e.scores = e.scores[:last]
-	return resize(buffer, n)
+	if cap(buffer) < n {
+		buffer = make([]float32, max(n, 2*cap(buffer)))
+	}
+	return buffer[:n]
 }
 
 func (e *Engine) putScores(buffer []float32) {

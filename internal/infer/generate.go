@@ -137,7 +137,7 @@ func (d *decoding) choose() {
 	if d.few() && len(s.hidden) > 0 {
 		c := &s.choice
 		c.scores = s.e.logitsOf(c.scores[:0], s.hidden[:s.e.cfg.Hidden], c.allowed)
-		d.pick(c.scores)
+		d.take(c.pick(c.scores, d.Sampler))
 		return
 	}
 	logits, err := s.Logits()
@@ -145,26 +145,17 @@ func (d *decoding) choose() {
 		d.fail(err)
 		return
 	}
-	d.chooseFrom(logits)
+	d.take(s.choice.pickMasked(logits, d.Sampler))
 }
 
-// chooseFrom makes the choice from all logits.
-func (d *decoding) chooseFrom(logits []float32) {
-	if c := &d.Session.choice; len(c.allowed) > 0 {
-		logits = c.masked(logits)
-	}
-	d.pick(logits)
-}
-
-// pick chooses by the logits of the allowed tokens and appends the choice.
-func (d *decoding) pick(logits []float32) {
-	tok, logProb, err := d.Session.choice.pick(logits, d.Sampler)
-	if err != nil {
-		d.fail(err)
+// take appends the choice made.
+func (d *decoding) take(p pick) {
+	if p.err != nil {
+		d.fail(p.err)
 		return
 	}
 	d.asked = false
-	d.append(tok, logProb)
+	d.append(p.token, p.logProb)
 }
 
 // append appends one token to the output and, unread, to the sequence, unless
