@@ -46,6 +46,24 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
+// BenchmarkJudge is a slate of 20 candidates with 24 tokens each behind a
+// preamble of 120: what a judging policy reads.
+func BenchmarkJudge(b *testing.B) {
+	s, ids := newEngine(b, newModel(b, small)).NewSession(), tokens(small, 600, 1)
+	var at []int
+	for i := range 20 {
+		at = append(at, 120+24*i+23)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Truncate(0)
+		if _, err := s.Judge(ids, at, []int32{3, 4}, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(b.Elapsed().Seconds()*1e3/float64(b.N), "ms/slate")
+}
+
 // BenchmarkFork is a fork with the copy of its last page.
 func BenchmarkFork(b *testing.B) {
 	s := newEngine(b, newModel(b, small)).NewSession()

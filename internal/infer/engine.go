@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/gr2/gr2/internal/kernel"
 	"github.com/gr2/gr2/internal/lm"
 )
 
@@ -15,6 +16,7 @@ type Engine struct {
 	mu     sync.Mutex
 	rope   *rope
 	scores [][]float32 // recycled buffers, one per attention tile ever under way at once
+	passes []*pass     // recycled, one per block ever under way at once
 }
 
 // rope holds the rotary tables of the first positions, each row HeadDim/2.
@@ -52,6 +54,7 @@ func (e *Engine) ropeTables(n int) *rope {
 }
 
 // takeScores returns a buffer of n elements, to be given back to putScores.
+// Buffers grow by doubling: n grows a little with every token.
 func (e *Engine) takeScores(n int) []float32 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -61,13 +64,45 @@ func (e *Engine) takeScores(n int) []float32 {
 	}
 	buffer := e.scores[last]
 	e.scores = e.scores[:last]
-	return resize(buffer, n)
+	if cap(buffer) < n {
+		buffer = make([]float32, max(n, 2*cap(buffer)))
+	}
+	return buffer[:n]
 }
 
 func (e *Engine) putScores(buffer []float32) {
 	e.mu.Lock()
 	e.scores = append(e.scores, buffer)
 	e.mu.Unlock()
+}
+
+// takePass returns a pass to be given back to putPass.
+func (e *Engine) takePass() *pass {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	last := len(e.passes) - 1
+	if last < 0 {
+		return newPass(e)
+	}
+	p := e.passes[last]
+	e.passes = e.passes[:last]
+	p.begin()
+	return p
+}
+
+func (e *Engine) putPass(p *pass) {
+	e.mu.Lock()
+	e.passes = append(e.passes, p)
+	e.mu.Unlock()
+}
+
+// logitsOf appends to dst the logits of some tokens behind a hidden state.
+func (e *Engine) logitsOf(dst, hidden []float32, tokens []int32) []float32 {
+	d := len(hidden)
+	for _, t := range tokens {
+		dst = append(dst, kernel.Dot(hidden, e.model.Head.Data[int(t)*d:(int(t)+1)*d]))
+	}
+	return dst
 }
 
 // checkShapes demands every tensor that the forward pass reads, at its size.

@@ -10,22 +10,33 @@ import (
 const (
 	// blockRows bounds the rows of one pass, and with them the activations.
 	blockRows = 256
+	// shareRows bounds the rows of a product that several sequences share. Up to
+	// here, and from two rows on, Gemm gives a row the same bits whatever the
+	// number of rows; a test demands that of every variant.
+	shareRows = 32
 	// chunkRows is what one task of a row-wise step takes.
 	chunkRows = 32
 )
 
-// pass takes a block of tokens through the layers. Its buffers serve pass after
-// pass; its tasks are bound once, since closures would allocate.
+// pass takes a block of tokens, of one sequence or several, through the layers.
+// Its buffers serve pass after pass; its tasks are bound once, since closures
+// would allocate.
+//
+// Every matrix has a spare row behind the last one, see linear.
 type pass struct {
-	e     *Engine
-	cache *cache
-	rope  *rope
+	e    *Engine
+	rope *rope
 
-	layer *lm.Layer
-	index int // of layer
-	base  int // position of row 0
-	rows  int
-	first int // the first row whose output is wanted, see run
+	layers int // that the block passes
+	layer  *lm.Layer
+	index  int // of layer
+
+	tokens []int32
+	places []place // of the rows under way
+	wanted []int   // rows whose output is wanted, ascending
+	shared bool    // the block is of several sequences
+	tiles  []tile  // of attention over the rows under way
+	work   int     // multiply-adds of that attention
 
 	x, h     []float32 // (rows, Hidden): residual stream, normalised
 	q, att   []float32 // (rows, Heads*HeadDim): queries, attention's output
@@ -36,127 +47,159 @@ type pass struct {
 	normTask, storeTask, turnTask, gluTask, attTask func(int)
 }
 
-func newPass(e *Engine, c *cache) *pass {
-	p := &pass{e: e, cache: c}
+// place is where a row belongs: a position of the sequence that cache holds.
+type place struct {
+	cache *cache
+	pos   int
+}
+
+func newPass(e *Engine) *pass {
+	p := &pass{e: e}
 	p.normTask, p.storeTask, p.turnTask = p.normRows, p.storeRows, p.turnRows
 	p.gluTask, p.attTask = p.gluRows, p.attend
 	return p
 }
 
-// run reads tokens into the cache and returns the hidden state of the last one,
-// (Hidden), valid until the next run. Without want it returns nil.
-//
-// The last layer's queries, attention and MLP serve its output alone, and only
-// the last row's output is wanted: the other rows stop at their keys and values.
-func (p *pass) run(tokens []int32, want bool) []float32 {
-	p.begin(tokens)
-	for i := range p.e.model.Layers {
+// begin starts an empty block that passes all layers.
+func (p *pass) begin() {
+	p.layers = len(p.e.model.Layers)
+	p.tokens, p.places, p.wanted, p.shared = p.tokens[:0], p.places[:0], p.wanted[:0], false
+}
+
+// add puts tokens behind the sequence in c and into the block. Without shareRows
+// or fewer of each, a block must be of one sequence. Rows that are wanted are
+// said by want.
+func (p *pass) add(c *cache, tokens []int32) {
+	p.shared = p.shared || len(p.places) > 0
+	c.reserve(len(tokens))
+	for i := range tokens {
+		p.places = append(p.places, place{c, c.length + i})
+	}
+	p.tokens = append(p.tokens, tokens...)
+	c.length += len(tokens)
+}
+
+// want asks for the output of the rows'th row added so far, the last one being
+// len(places)-1. Rows must be asked for in order.
+func (p *pass) want(row int) { p.wanted = append(p.wanted, row) }
+
+// run computes the block. The last of its layers' queries, attention and MLP serve its
+// output alone, so only the wanted rows pass them.
+func (p *pass) run() {
+	p.embed()
+	p.layOut()
+	for i := range p.layers {
 		p.layer, p.index = &p.e.model.Layers[i], i
 		p.norm(p.layer.AttnNorm)
 		p.keysAndValues()
-		if i == len(p.e.model.Layers)-1 {
-			p.first = p.rows - 1
-			if !want {
-				break
-			}
+		if i == p.layers-1 {
+			p.keepWanted()
 		}
-		p.attention()
-		p.norm(p.layer.MLPNorm)
-		p.mlp()
+		if len(p.places) > 0 {
+			p.attention()
+			p.norm(p.layer.MLPNorm)
+			p.mlp()
+		}
 	}
-	p.cache.length += p.rows
-	if !want {
-		return nil
-	}
+	p.norm(p.e.model.Norm)
+}
+
+// output is the normalised hidden state of the i'th wanted row, (Hidden), valid
+// until the next run.
+func (p *pass) output(i int) []float32 {
 	d := p.e.cfg.Hidden
-	last := p.x[(p.rows-1)*d : p.rows*d]
-	kernel.RMSNorm(p.h[:d], last, p.e.model.Norm.Data, float32(p.e.cfg.NormEps))
-	return p.h[:d]
+	return p.h[i*d : (i+1)*d]
 }
 
-// runAll takes tokens through the first layers, for callers that want the
-// hidden states of several rows: see choose.
-func (p *pass) runAll(tokens []int32, layers int) {
-	p.begin(tokens)
-	for i := range layers {
-		p.layer, p.index = &p.e.model.Layers[i], i
-		p.norm(p.layer.AttnNorm)
-		p.keysAndValues()
-		p.attention()
-		p.norm(p.layer.MLPNorm)
-		p.mlp()
-	}
-	p.cache.length += p.rows
-}
-
-// choose returns the logits of the choices behind one row of the last runAll.
-func (p *pass) choose(row int, choices []int32) []float32 {
-	d := p.e.cfg.Hidden
-	kernel.RMSNorm(p.h[:d], p.x[row*d:(row+1)*d], p.e.model.Norm.Data, float32(p.e.cfg.NormEps))
-	logits := make([]float32, len(choices))
-	for i, c := range choices {
-		logits[i] = kernel.Dot(p.h[:d], p.e.model.Head.Data[int(c)*d:(int(c)+1)*d])
-	}
-	return logits
-}
-
-// begin sizes the buffers and looks up the embeddings.
-func (p *pass) begin(tokens []int32) {
+// embed sizes the buffers and looks up the embeddings.
+func (p *pass) embed() {
 	c := &p.e.cfg
-	p.base, p.rows, p.first = p.cache.length, len(tokens), 0
-	p.cache.reserve(p.rows)
-	if p.rope == nil || p.rope.positions < p.base+p.rows {
-		p.rope = p.e.ropeTables(p.base + p.rows)
+	last := 0
+	for _, at := range p.places {
+		last = max(last, at.pos)
 	}
-	p.x, p.h = resize(p.x, p.rows*c.Hidden), resize(p.h, p.rows*c.Hidden)
+	if p.rope == nil || p.rope.positions <= last {
+		p.rope = p.e.ropeTables(last + 1)
+	}
+	rows := len(p.places) + 1
+	p.x, p.h = resize(p.x, rows*c.Hidden), resize(p.h, rows*c.Hidden)
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	p.q, p.att = resize(p.q, p.rows*q), resize(p.att, p.rows*q)
-	p.k, p.v = resize(p.k, p.rows*kv), resize(p.v, p.rows*kv)
-	p.gate, p.up = resize(p.gate, p.rows*c.Intermediate), resize(p.up, p.rows*c.Intermediate)
-	for i, t := range tokens {
+	p.q, p.att = resize(p.q, rows*q), resize(p.att, rows*q)
+	p.k, p.v = resize(p.k, rows*kv), resize(p.v, rows*kv)
+	p.gate, p.up = resize(p.gate, rows*c.Intermediate), resize(p.up, rows*c.Intermediate)
+	for i, t := range p.tokens {
 		copy(p.x[i*c.Hidden:(i+1)*c.Hidden], p.e.model.Embed.Data[int(t)*c.Hidden:])
 	}
+	clear(p.x[len(p.tokens)*c.Hidden:]) // the spare row accumulates
 }
 
-// project computes the logits of a hidden state.
-func (p *pass) project(logits, hidden []float32) {
-	linear(logits, hidden, p.e.model.Head.Data, 1, len(logits), len(hidden), 0)
+// keepWanted drops all rows but the wanted ones.
+func (p *pass) keepWanted() {
+	if len(p.wanted) == len(p.places) {
+		return
+	}
+	d := p.e.cfg.Hidden
+	for i, row := range p.wanted {
+		copy(p.x[i*d:(i+1)*d], p.x[row*d:])
+		copy(p.h[i*d:(i+1)*d], p.h[row*d:])
+		p.places[i] = p.places[row]
+	}
+	p.places = p.places[:len(p.wanted)]
+	p.layOut()
+}
+
+// linear is linear for the rows under way. Rows of several sequences are cut
+// into products whose row count does not matter, so that a sequence gets the
+// same bits in whatever company.
+func (p *pass) linear(y, x []float32, w *lm.Tensor, out, in int, keep float32) {
+	linear(y, x, w.Data, len(p.places), p.shared, out, in, keep)
 }
 
 // linear is y = x*w^T + keep*y, with x (rows, in), w (out, in), y (rows, out).
-func linear(y, x, w []float32, rows, out, in int, keep float32) {
-	kernel.Gemm(false, true, rows, out, in, 1, x, in, w, in, keep, y, out)
+// A single row is multiplied with the spare one behind it, in x and y: alone it
+// would be rounded in another way than in company.
+func linear(y, x, w []float32, rows int, shared bool, out, in int, keep float32) {
+	step := rows
+	if shared {
+		step = evenly(rows, shareRows)
+	}
+	for from := 0; from < rows; from += step {
+		kernel.Gemm(false, true, max(2, min(step, rows-from)), out, in, 1, x[from*in:], in, w, in, keep, y[from*out:], out)
+	}
 }
 
-// keysAndValues fills the cache for all rows of the block.
+// evenly is the size of the fewest equal parts of n that are at most limit.
+func evenly(n, limit int) int {
+	parts := max(1, (n+limit-1)/limit)
+	return max(1, (n+parts-1)/parts)
+}
+
+// keysAndValues fills the caches.
 func (p *pass) keysAndValues() {
 	c := &p.e.cfg
 	kv := c.KVHeads * c.HeadDim
-	linear(p.k, p.h, p.layer.K.Data, p.rows, kv, c.Hidden, 0)
-	linear(p.v, p.h, p.layer.V.Data, p.rows, kv, c.Hidden, 0)
+	p.linear(p.k, p.h, p.layer.K, kv, c.Hidden, 0)
+	p.linear(p.v, p.h, p.layer.V, kv, c.Hidden, 0)
 	p.eachChunk(p.storeTask)
 }
 
-// attention adds its output to the residual stream, for the rows from first on.
+// attention adds its output to the residual stream.
 func (p *pass) attention() {
 	c := &p.e.cfg
-	width, rows := c.Heads*c.HeadDim, p.rows-p.first
-	q, att := p.q[p.first*width:], p.att[p.first*width:]
-	linear(q, p.h[p.first*c.Hidden:], p.layer.Q.Data, rows, width, c.Hidden, 0)
+	width := c.Heads * c.HeadDim
+	p.linear(p.q, p.h, p.layer.Q, width, c.Hidden, 0)
 	p.eachChunk(p.turnTask)
 	p.attendAll()
-	linear(p.x[p.first*c.Hidden:], att, p.layer.O.Data, rows, c.Hidden, width, 1)
+	p.linear(p.x, p.att, p.layer.O, c.Hidden, width, 1)
 }
 
-// mlp adds its output to the residual stream, for the rows from first on.
+// mlp adds its output to the residual stream.
 func (p *pass) mlp() {
 	c := &p.e.cfg
-	rows := p.rows - p.first
-	h, gate, up := p.h[p.first*c.Hidden:], p.gate[p.first*c.Intermediate:], p.up[p.first*c.Intermediate:]
-	linear(gate, h, p.layer.Gate.Data, rows, c.Intermediate, c.Hidden, 0)
-	linear(up, h, p.layer.Up.Data, rows, c.Intermediate, c.Hidden, 0)
+	p.linear(p.gate, p.h, p.layer.Gate, c.Intermediate, c.Hidden, 0)
+	p.linear(p.up, p.h, p.layer.Up, c.Intermediate, c.Hidden, 0)
 	p.eachChunk(p.gluTask)
-	linear(p.x[p.first*c.Hidden:], gate, p.layer.Down.Data, rows, c.Hidden, c.Intermediate, 1)
+	p.linear(p.x, p.gate, p.layer.Down, c.Hidden, c.Intermediate, 1)
 }
 
 // norm fills h from x.
@@ -165,9 +208,9 @@ func (p *pass) norm(gain *lm.Tensor) {
 	p.eachChunk(p.normTask)
 }
 
-// eachChunk runs task for the chunks that hold wanted rows.
+// eachChunk runs task for all chunks of the rows under way.
 func (p *pass) eachChunk(task func(chunk int)) {
-	chunks := (p.rows - p.first + chunkRows - 1) / chunkRows
+	chunks := (len(p.places) + chunkRows - 1) / chunkRows
 	if chunks > 1 {
 		kernel.Parallel(chunks, task)
 		return
@@ -177,8 +220,8 @@ func (p *pass) eachChunk(task func(chunk int)) {
 
 // chunk is the range of rows that a task takes.
 func (p *pass) chunk(i int) (from, to int) {
-	from = p.first + i*chunkRows
-	return from, min(from+chunkRows, p.rows)
+	from = i * chunkRows
+	return from, min(from+chunkRows, len(p.places))
 }
 
 func (p *pass) normRows(chunk int) {
@@ -188,7 +231,7 @@ func (p *pass) normRows(chunk int) {
 	}
 }
 
-// storeRows finishes keys and values and moves them to the cache.
+// storeRows finishes keys and values and moves them to the caches.
 func (p *pass) storeRows(chunk int) {
 	c := &p.e.cfg
 	hd, width := c.HeadDim, c.KVHeads*c.HeadDim
@@ -196,10 +239,11 @@ func (p *pass) storeRows(chunk int) {
 		k, v := p.k[r*width:(r+1)*width], p.v[r*width:(r+1)*width]
 		p.turn(k, p.layer.KBias, p.layer.KNorm, r)
 		addBias(v, p.layer.VBias)
-		page, at := (p.base+r)/pageLen, (p.base+r)%pageLen*hd
+		cache, pos := p.places[r].cache, p.places[r].pos
+		page, at := pos/pageLen, pos%pageLen*hd
 		for head := range c.KVHeads {
-			copy(p.cache.keys(page, p.index, head)[at:at+hd], k[head*hd:])
-			copy(p.cache.values(page, p.index, head)[at:at+hd], v[head*hd:])
+			copy(cache.keys(page, p.index, head)[at:at+hd], k[head*hd:])
+			copy(cache.values(page, p.index, head)[at:at+hd], v[head*hd:])
 		}
 	}
 }
@@ -222,7 +266,7 @@ func (p *pass) turn(x []float32, bias, gain *lm.Tensor, row int) {
 			kernel.RMSNorm(x[at:at+hd], x[at:at+hd], gain.Data, float32(p.e.cfg.NormEps))
 		}
 	}
-	at := (p.base + row) * hd / 2
+	at := p.places[row].pos * hd / 2
 	kernel.RoPE(x, len(x)/hd, hd, p.rope.cos[at:at+hd/2], p.rope.sin[at:at+hd/2])
 }
 

@@ -1,6 +1,9 @@
 package infer
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Grammar says which tokens may come next. prompt.Grammar is one.
 type Grammar interface {
@@ -30,82 +33,86 @@ type Output struct {
 	Finish   string // FinishGrammar, FinishStop or FinishLength
 }
 
-// Generate extends the sequence by up to max tokens: until g is done, or stop
-// is produced (stop < 0: none), whichever comes first. g is advanced on the
-// way; nil allows everything. Forced tokens cost no step of their own: they are
-// read in one block, once a choice depends on them. On an error the tokens
-// produced before it are returned, and are part of the sequence.
+// Request asks for a sequence to be extended by up to Max tokens: until Grammar
+// is done, or Stop is produced, whichever comes first.
+type Request struct {
+	Session *Session // the sequence; nobody else may use it meanwhile
+	Grammar Grammar  // advanced on the way; nil allows everything
+	Sampler Sampler
+	Stop    int32 // negative: none
+	Max     int
+}
+
+// Generate extends the sequence as Request says. Forced tokens cost no step of
+// their own: they are read in one block, once a choice depends on them. On an
+// error the tokens produced before it are returned, and are part of the sequence.
 func (s *Session) Generate(g Grammar, sm Sampler, stop int32, max int) (Output, error) {
+	d := decoding{Request: Request{s, g, sm, stop, max}}
 	if err := sm.validate(); err != nil {
 		return Output{}, err
 	}
-	var out Output
-	for {
-		switch {
-		case g != nil && g.Done():
-			out.Finish = FinishGrammar
-			return out, nil
-		case stop >= 0 && len(out.Tokens) > 0 && out.Tokens[len(out.Tokens)-1] == stop:
-			out.Finish = FinishStop
-			return out, nil
-		case len(out.Tokens) >= max || s.Len() >= s.e.cfg.MaxPositions:
-			out.Finish = FinishLength
-			return out, nil
-		}
-		if err := s.step(g, sm, &out); err != nil {
-			return out, err
-		}
+	for d.settle() {
+		s.read()
+		d.choose()
 	}
+	return d.out, d.err
 }
 
-// step appends one token to out and to the sequence.
-func (s *Session) step(g Grammar, sm Sampler, out *Output) error {
-	tok, logProb, forced, err := s.next(g, sm)
-	if err != nil {
-		return err
-	}
-	if g != nil {
-		if err := g.Advance(tok); err != nil {
-			return fmt.Errorf("infer: the grammar refused token %d, which it had allowed: %w", tok, err)
-		}
-	}
-	s.pending = append(s.pending, tok)
-	out.Tokens = append(out.Tokens, tok)
-	out.LogProbs = append(out.LogProbs, logProb)
-	if forced {
-		out.Forced++
-	}
-	return nil
+// decoding is a request under way: settle and choose in turn, with the pending
+// tokens of the session read between them.
+type decoding struct {
+	Request
+	out   Output
+	err   error
+	asked bool // settle has been answered by a choice to make
 }
 
-// next decides on a token without appending it.
-func (s *Session) next(g Grammar, sm Sampler) (tok int32, logProb float32, forced bool, err error) {
-	c := &s.choice
-	c.allowed = c.allowed[:0]
-	if g != nil {
-		c.allowed = g.Allowed(c.allowed)
-		if err := s.checkAllowed(c.allowed); err != nil {
-			return 0, 0, false, err
+// settle appends what is forced and reports whether there is a choice to make,
+// whose tokens are then in the session's allowed ones. If not, the request is
+// finished, with or without err.
+func (d *decoding) settle() bool {
+	for !d.asked && d.err == nil && !d.finished() {
+		c := &d.Session.choice
+		c.allowed = c.allowed[:0]
+		if d.Grammar != nil {
+			c.allowed = d.Grammar.Allowed(c.allowed)
+			if d.err = d.checkAllowed(); d.err != nil {
+				return false
+			}
 		}
-		if len(c.allowed) == 1 {
-			return c.allowed[0], 0, true, nil
+		if len(c.allowed) != 1 {
+			d.asked = true
+			break
+		}
+		if d.append(c.allowed[0], 0) {
+			d.out.Forced++
 		}
 	}
-	logits, err := s.Logits()
-	if err != nil {
-		return 0, 0, false, err
-	}
-	tok, logProb, err = c.pick(logits, g != nil, sm)
-	return tok, logProb, false, err
+	return d.asked
 }
 
-func (s *Session) checkAllowed(allowed []int32) error {
+// finished sets out.Finish if there is a reason to end.
+func (d *decoding) finished() bool {
+	out := &d.out
+	switch {
+	case d.Grammar != nil && d.Grammar.Done():
+		out.Finish = FinishGrammar
+	case d.Stop >= 0 && len(out.Tokens) > 0 && out.Tokens[len(out.Tokens)-1] == d.Stop:
+		out.Finish = FinishStop
+	case len(out.Tokens) >= d.Max || d.Session.Len() >= d.Session.e.cfg.MaxPositions:
+		out.Finish = FinishLength
+	}
+	return out.Finish != ""
+}
+
+func (d *decoding) checkAllowed() error {
+	allowed, vocab := d.Session.choice.allowed, d.Session.e.cfg.VocabSize
 	if len(allowed) == 0 {
-		return fmt.Errorf("infer: the grammar allows no token and is not done")
+		return errors.New("infer: the grammar allows no token and is not done")
 	}
 	for i, t := range allowed {
-		if t < 0 || int(t) >= s.e.cfg.VocabSize {
-			return fmt.Errorf("infer: the grammar allows token %d, outside the vocabulary of %d", t, s.e.cfg.VocabSize)
+		if t < 0 || int(t) >= vocab {
+			return fmt.Errorf("infer: the grammar allows token %d, outside the vocabulary of %d", t, vocab)
 		}
 		if i > 0 && t <= allowed[i-1] {
 			return fmt.Errorf("infer: the grammar lists token %d after %d, not ascending", t, allowed[i-1])
@@ -113,3 +120,57 @@ func (s *Session) checkAllowed(allowed []int32) error {
 	}
 	return nil
 }
+
+// few reports whether the allowed tokens are so few that their logits alone
+// cost less than a row of the vocabulary projection.
+func (d *decoding) few() bool {
+	n := len(d.Session.choice.allowed)
+	return n > 0 && n <= d.Session.e.cfg.VocabSize/fewShare
+}
+
+// fewShare is the part of the vocabulary whose logits are computed one by one.
+const fewShare = 16
+
+// choose makes the choice that settle found. The session has nothing pending.
+func (d *decoding) choose() {
+	s := d.Session
+	if d.few() && len(s.hidden) > 0 {
+		c := &s.choice
+		c.scores = s.e.logitsOf(c.scores[:0], s.hidden[:s.e.cfg.Hidden], c.allowed)
+		d.take(c.pick(c.scores, d.Sampler))
+		return
+	}
+	logits, err := s.Logits()
+	if err != nil {
+		d.fail(err)
+		return
+	}
+	d.take(s.choice.pickMasked(logits, d.Sampler))
+}
+
+// take appends the choice made.
+func (d *decoding) take(p pick) {
+	if p.err != nil {
+		d.fail(p.err)
+		return
+	}
+	d.asked = false
+	d.append(p.token, p.logProb)
+}
+
+// append appends one token to the output and, unread, to the sequence, unless
+// the grammar refuses it.
+func (d *decoding) append(tok int32, logProb float32) bool {
+	if d.Grammar != nil {
+		if err := d.Grammar.Advance(tok); err != nil {
+			d.fail(fmt.Errorf("infer: the grammar refused token %d, which it had allowed: %w", tok, err))
+			return false
+		}
+	}
+	d.Session.pending = append(d.Session.pending, tok)
+	d.out.Tokens = append(d.out.Tokens, tok)
+	d.out.LogProbs = append(d.out.LogProbs, logProb)
+	return true
+}
+
+func (d *decoding) fail(err error) { d.err, d.asked = err, false }

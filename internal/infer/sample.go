@@ -38,30 +38,40 @@ type choice struct {
 	order   []int     // positions in scores by falling weight
 }
 
-// pick chooses a token by its logit, among allowed if masked, and returns its
-// log-probability in the (masked) distribution.
-func (c *choice) pick(logits []float32, masked bool, sm Sampler) (int32, float32, error) {
-	scores := logits
-	if masked {
-		c.scores = c.scores[:0]
-		for _, t := range c.allowed {
-			c.scores = append(c.scores, logits[t])
-		}
-		scores = c.scores
+// pick is the outcome of one decision.
+type pick struct {
+	token   int32
+	logProb float32 // among the allowed tokens
+	err     error
+}
+
+// pickMasked is pick from the logits of the whole vocabulary.
+func (c *choice) pickMasked(logits []float32, sm Sampler) pick {
+	if len(c.allowed) == 0 {
+		return c.pick(logits, sm)
 	}
+	c.scores = c.scores[:0]
+	for _, t := range c.allowed {
+		c.scores = append(c.scores, logits[t])
+	}
+	return c.pick(c.scores, sm)
+}
+
+// pick chooses one of the allowed tokens by their logits.
+func (c *choice) pick(scores []float32, sm Sampler) pick {
 	total := kernel.LogSumExp(scores)
 	if t := float64(total); math.IsNaN(t) || math.IsInf(t, 0) {
-		return 0, 0, fmt.Errorf("infer: the model's logits sum to %g; its weights are broken", total)
+		return pick{err: fmt.Errorf("infer: the model's logits sum to %g; its weights are broken", total)}
 	}
 	at := argmax(scores)
 	if sm.Temperature > 0 {
 		at = c.sample(scores, scores[at], sm)
 	}
-	tok := int32(at)
-	if masked {
-		tok = c.allowed[at]
+	p := pick{token: int32(at), logProb: scores[at] - total}
+	if len(c.allowed) > 0 {
+		p.token = c.allowed[at]
 	}
-	return tok, scores[at] - total, nil
+	return p
 }
 
 func argmax(x []float32) int {

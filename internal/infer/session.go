@@ -11,22 +11,22 @@ import (
 type Session struct {
 	e     *Engine
 	cache cache
-	pass  *pass
 
 	// pending tokens belong to the sequence but have not been read, since
 	// nobody has asked for what follows them.
 	pending []int32
-	// logits (VocabSize) follow the last token read; empty before the first
-	// token and after Truncate and Judge.
+	// hidden is the normalised output of the last token read, (Hidden) and a
+	// spare row; empty before the first token and after Truncate and Judge.
+	hidden []float32
+	// logits are those of hidden, (VocabSize) and a spare row; empty until they
+	// are asked for.
 	logits []float32
 	choice choice
 }
 
 // NewSession starts an empty sequence.
 func (e *Engine) NewSession() *Session {
-	s := &Session{e: e, cache: newCache(e.cfg)}
-	s.pass = newPass(e, &s.cache)
-	return s
+	return &Session{e: e, cache: newCache(e.cfg)}
 }
 
 // Len is the number of tokens in the sequence.
@@ -36,9 +36,10 @@ func (s *Session) Len() int { return s.cache.length + len(s.pending) }
 // follows the last one. They belong to the session and are valid until its next
 // call. On an error the session is what it was.
 func (s *Session) Feed(tokens []int32) ([]float32, error) {
-	if err := s.append(tokens); err != nil {
+	if err := s.check(tokens); err != nil {
 		return nil, err
 	}
+	s.pending = append(s.pending, tokens...)
 	return s.Logits()
 }
 
@@ -46,11 +47,18 @@ func (s *Session) Feed(tokens []int32) ([]float32, error) {
 // appending any.
 func (s *Session) Logits() ([]float32, error) {
 	s.read()
-	if len(s.logits) == 0 {
-		return nil, errors.New("infer: no logits: feed a token first (Truncate and Judge drop them too)")
+	c := &s.e.cfg
+	if len(s.hidden) == 0 {
+		return nil, errNoLogits
 	}
-	return s.logits, nil
+	if len(s.logits) == 0 {
+		s.logits = resize(s.logits, 2*c.VocabSize)
+		linear(s.logits, s.hidden, s.e.model.Head.Data, 1, false, c.VocabSize, c.Hidden, 0)
+	}
+	return s.logits[:c.VocabSize], nil
 }
+
+var errNoLogits = errors.New("infer: no logits: feed a token first (Truncate and Judge drop them too)")
 
 // Judge appends tokens and returns the logits of the choices behind some of
 // them: at holds indices into tokens, ascending, and row i of the result belongs
@@ -75,28 +83,37 @@ func (s *Session) Judge(tokens []int32, at []int, choices []int32, layers int) (
 		}
 	}
 	s.read()
-	before := s.Len()
-	if err := s.append(tokens); err != nil {
+	if err := s.check(tokens); err != nil {
 		return nil, err
 	}
+	before := s.Len()
 	rows := make([][]float32, 0, len(at))
+	p := s.e.takePass()
 	for from := 0; from < len(tokens); from += blockRows {
 		n := min(blockRows, len(tokens)-from)
-		s.pass.runAll(s.pending[:n], cmp.Or(layers, s.e.cfg.Layers))
-		s.pending = s.pending[:copy(s.pending, s.pending[n:])]
-		for len(rows) < len(at) && at[len(rows)] < from+n {
-			rows = append(rows, s.pass.choose(at[len(rows)]-from, choices))
+		p.begin()
+		p.layers = cmp.Or(layers, p.layers)
+		p.add(&s.cache, tokens[from:from+n])
+		for _, a := range at[len(rows):] {
+			if a < from+n {
+				p.want(a - from)
+			}
+		}
+		p.run()
+		for i := range p.wanted {
+			rows = append(rows, s.e.logitsOf(nil, p.output(i), choices))
 		}
 	}
-	s.logits = s.logits[:0]
+	s.e.putPass(p)
+	s.hidden = s.hidden[:0]
 	if layers%s.e.cfg.Layers != 0 {
 		s.Truncate(before)
 	}
 	return rows, nil
 }
 
-// append checks tokens and puts them at the end of the sequence, unread.
-func (s *Session) append(tokens []int32) error {
+// check reports tokens that cannot be appended.
+func (s *Session) check(tokens []int32) error {
 	for i, t := range tokens {
 		if t < 0 || int(t) >= s.e.cfg.VocabSize {
 			return fault.Inputf("infer: token %d at position %d is outside the vocabulary of %d", t, s.Len()+i, s.e.cfg.VocabSize)
@@ -105,30 +122,42 @@ func (s *Session) append(tokens []int32) error {
 	if n := s.Len() + len(tokens); n > s.e.cfg.MaxPositions {
 		return fault.Inputf("infer: a sequence of %d tokens exceeds the model's %d positions; shorten the input", n, s.e.cfg.MaxPositions)
 	}
-	s.pending = append(s.pending, tokens...)
 	return nil
 }
 
-// read runs the pending tokens through the model.
+// read runs the pending tokens through the model, as one sequence alone.
 func (s *Session) read() {
-	for len(s.pending) > 0 {
-		n := min(len(s.pending), blockRows)
-		last := n == len(s.pending)
-		hidden := s.pass.run(s.pending[:n], last)
-		s.pending = s.pending[:copy(s.pending, s.pending[n:])]
-		if last {
-			s.logits = resize(s.logits, s.e.cfg.VocabSize)
-			s.pass.project(s.logits, hidden)
-		}
+	if len(s.pending) == 0 {
+		return
 	}
+	p := s.e.takePass()
+	for at := 0; at < len(s.pending); at += blockRows {
+		n := min(len(s.pending)-at, blockRows)
+		p.begin()
+		p.add(&s.cache, s.pending[at:at+n])
+		if at+n == len(s.pending) {
+			p.want(n - 1)
+		}
+		p.run()
+	}
+	s.arrive(p.output(0))
+	s.e.putPass(p)
+}
+
+// arrive says that the pending tokens have been read and what came out.
+func (s *Session) arrive(hidden []float32) {
+	s.pending = s.pending[:0]
+	s.hidden = resize(s.hidden, 2*len(hidden))
+	copy(s.hidden, hidden)
+	s.logits = s.logits[:0]
 }
 
 // Fork returns an independent session with the same sequence. The cache is
 // shared until either writes to it, so a fork costs no forward pass.
 func (s *Session) Fork() *Session {
 	f := &Session{e: s.e, cache: s.cache.fork()}
-	f.pass = newPass(s.e, &f.cache)
 	f.pending = append(f.pending, s.pending...)
+	f.hidden = append(f.hidden, s.hidden...)
 	f.logits = append(f.logits, s.logits...)
 	return f
 }
@@ -147,7 +176,7 @@ func (s *Session) Truncate(n int) {
 	s.pending = s.pending[:0]
 	if n < s.cache.length {
 		s.cache.length = n
-		s.logits = s.logits[:0]
+		s.hidden = s.hidden[:0]
 	}
 }
 
