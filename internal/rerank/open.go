@@ -99,6 +99,18 @@ func Open(dir string, opt OpenOptions) (*Reranker, error) {
 	return r, nil
 }
 
+// ModelPath is the folder of a run's policy, or of another stage's model.
+func ModelPath(dir, stage string) (string, error) {
+	if stage == "" {
+		card, err := readCard(dir)
+		if err != nil {
+			return "", err
+		}
+		stage = card.Stage
+	}
+	return filepath.Join(dir, stage, ModelDir), nil
+}
+
 func readCard(dir string) (Card, error) {
 	var c Card
 	path := filepath.Join(dir, CardFile)
