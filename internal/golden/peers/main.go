@@ -92,7 +92,9 @@ func makeModel(dir, architecture, tokenizer string) error {
 	if err != nil {
 		return err
 	}
-	create := func(name string, fill func(io.Writer) error) error { return durable.Write(filepath.Join(dir, name), fill) }
+	create := func(name string, fill func(io.Writer) error) error {
+		return durable.Write(filepath.Join(dir, name), fill)
+	}
 	if err := create("tokenizer.json", tok.Write); err != nil {
 		return err
 	}

@@ -16,11 +16,12 @@ go build -o "$work/gr2" ./cmd/gr2
 go build -o "$work/peers" ./internal/golden/peers
 "$work/peers" make "$out"
 for model in "$@"; do
-  copy="$out/$(echo "$model" | tr / _)"
+  copy="$out/trained-$(echo "${model#/}" | tr / -)"
   mkdir -p "$copy"
   cp "$model"/*.json "$model"/*.safetensors "$copy"
 done
 for dir in "$out"/*/; do
+  dir=${dir%/}
   for type in f16 q8_0; do
     "$work/gr2" -q export gguf --model "$dir" --out "$dir/$type.gguf" --type "$type"
   done
