@@ -295,7 +295,7 @@ func TestGGUFRopeScaling(t *testing.T) {
 	if _, _, err := loadGGUF(writeGGUF(t, m, F16, nil)); fault.KindOf(err) != fault.Input || !strings.Contains(err.Error(), ggufRopes) {
 		t.Errorf("an unknown scaling gives %v", err)
 	}
-	for _, v := range []float64{0.5, -1, math.NaN(), math.Inf(1)} {
+	for _, v := range []float64{0.5, 1.001, -1, math.NaN(), math.Inf(1)} { // the third factor is 1
 		m.Config.RopeScaling = &RopeScaling{8, 1, 4, 8192}
 		file := writeGGUF(t, m, F16, nil)
 		f, err := parse(file)

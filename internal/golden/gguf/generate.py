@@ -37,7 +37,8 @@ def write_quants():
     source[0, :32] = 0  # a block without a scale
     source[1, :32] *= 1e-6  # float16 scales below the normal ones
     source[2] *= 100
-    source[3, :64] = np.arange(64) - 31.5  # ties, halves among them
+    source[3, :32] = np.arange(32) - 16.5
+    source[3, 0] = 127  # so the scale is 1, and the others are ties
     w = GGUFWriter(HERE / "quants.gguf", "none")
     w.add_tensor("source", source)
     raw = {kind: quants.quantize(source, kind) for kind in (Type.F16, Type.BF16, Type.Q8_0, Type.Q4_0)}
