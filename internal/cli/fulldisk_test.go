@@ -110,6 +110,12 @@ func TestFullDiskNeverLeavesHalfAFile(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(broken, "*gr2tmp*")); left != nil {
 		t.Errorf("temporary files are left: %v", left)
 	}
+	model := filepath.Join(dir, "model")
+	files := d.untilDone(t, "export", "hf", "--run", whole, "--out", model)
+	if last := files[len(files)-1]; filepath.Base(last) != "model.safetensors" || len(files) != 5 {
+		t.Errorf("a directory is written in the order %v; the weights have to be last, for they make it a model", files)
+	}
+	d.untilDone(t, "export", "gguf", "--model", model, "--out", filepath.Join(dir, "model.gguf"))
 }
 
 func TestFullDiskDuringImportLeavesNoDataSet(t *testing.T) {

@@ -144,7 +144,7 @@ against the order you have today, and an HTTP server.`,
 	flags.IntVar(&threads, "threads", 0, "threads of the engine (default all cores; results do not depend on it)")
 	root.AddCommand(
 		newDemo(e), newRun(e), newData(e), newTrain(e), newEval(e), newRerank(e), newServe(e),
-		newReport(e), newSID(e), newConfig(e), newVersion(e),
+		newReport(e), newSID(e), newExport(e), newConfig(e), newVersion(e),
 	)
 	strict(root)
 	return root

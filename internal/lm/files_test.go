@@ -207,6 +207,35 @@ func TestOldTensorsAreIgnored(t *testing.T) {
 	}
 }
 
+// FuzzReadConfig: what is accepted is valid, can be written, and comes back.
+func FuzzReadConfig(f *testing.F) {
+	for _, a := range architectures {
+		b, err := os.ReadFile(filepath.Join("..", "golden", modelTypes[a], "config.json"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte(`{"architectures":["LlamaForCausalLM"],"vocab_size":9223372036854775807,"eos_token_id":[1,2],"rope_parameters":{"rope_type":"llama3"}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := ReadConfig(fstest.MapFS{"config.json": {Data: b}})
+		if err != nil {
+			return
+		}
+		if err := c.Validate(); err != nil {
+			t.Fatalf("accepted, but %v", err)
+		}
+		var again bytes.Buffer
+		if err := writeJSON(c.hf())(&again); err != nil {
+			t.Fatal(err)
+		}
+		back, err := ReadConfig(fstest.MapFS{"config.json": {Data: again.Bytes()}})
+		if err != nil || !reflect.DeepEqual(back, c) {
+			t.Fatalf("%+v came back as %+v, %v", c, back, err)
+		}
+	})
+}
+
 // TestSavePassesErrorsOn of the function that creates the files.
 func TestSavePassesErrorsOn(t *testing.T) {
 	m, _ := New(config(Llama), 1)

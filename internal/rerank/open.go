@@ -121,6 +121,18 @@ func policies(dir string) []string {
 	return names
 }
 
+// ModelPath is the folder of a run's policy, or of another stage's model.
+func ModelPath(dir, stage string) (string, error) {
+	if stage == "" {
+		card, err := readCard(dir)
+		if err != nil {
+			return "", err
+		}
+		stage = card.Stage
+	}
+	return filepath.Join(dir, stage, ModelDir), nil
+}
+
 func readCard(dir string) (Card, error) {
 	var c Card
 	path := filepath.Join(dir, CardFile)
