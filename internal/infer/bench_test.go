@@ -2,10 +2,12 @@ package infer_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/gr2/gr2/internal/infer"
 	"github.com/gr2/gr2/internal/lm"
+	"github.com/gr2/gr2/internal/rng"
 )
 
 // small is the decoder that the design measures: d=256, 4 layers, 4 heads.
@@ -43,6 +45,61 @@ func BenchmarkDecode(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
 		})
+	}
+}
+
+// BenchmarkGenerate decodes 64 new tokens behind prompts of 256, read before the
+// clock runs: prompts of their own, or rollouts of one prompt; at once, or one
+// after the other.
+func BenchmarkGenerate(b *testing.B) {
+	e := newEngine(b, newModel(b, small))
+	for _, c := range []struct {
+		name              string
+		sequences         int
+		onePrompt, atOnce bool
+	}{
+		{"batch1", 1, false, true},
+		{"batch32", 32, false, true},
+		{"batch32/apart", 32, false, false},
+		{"rollouts8", 8, true, true},
+		{"rollouts8/apart", 8, true, false},
+		{"rollouts32", 32, true, true},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			var prompts []*infer.Session
+			for i := range c.sequences {
+				if i > 0 && c.onePrompt {
+					prompts = append(prompts, prompts[0])
+					continue
+				}
+				s := e.NewSession()
+				feed(b, s, tokens(small, 256, uint64(i)))
+				prompts = append(prompts, s)
+			}
+			const newTokens = 64
+			b.ReportAllocs()
+			for b.Loop() {
+				requests := make([]infer.Request, c.sequences)
+				for i := range requests {
+					requests[i] = infer.Request{Session: prompts[i].Fork(), Stop: -1, Max: newTokens,
+						Sampler: infer.Sampler{Temperature: 1, Rand: rng.New(uint64(i))}}
+				}
+				generate(b, e, requests, c.atOnce)
+			}
+			b.ReportMetric(float64(b.N*c.sequences*newTokens)/b.Elapsed().Seconds(), "tokens/s")
+		})
+	}
+}
+
+func generate(b *testing.B, e *infer.Engine, requests []infer.Request, atOnce bool) {
+	size := 1
+	if atOnce {
+		size = len(requests)
+	}
+	for some := range slices.Chunk(requests, size) {
+		if _, err := e.GenerateAll(b.Context(), some); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

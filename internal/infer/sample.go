@@ -34,8 +34,8 @@ func (sm Sampler) validate() error {
 type choice struct {
 	allowed []int32   // token ids; all of the vocabulary when empty
 	scores  []float32 // logits of the allowed tokens
-	weights []float64 // unnormalised probabilities of the same
-	order   []int     // positions in scores by falling weight
+	weights []float32 // unnormalised probabilities of the same
+	order   []int     // positions of the larger weights, by falling weight
 }
 
 // pick is the outcome of one decision.
@@ -86,15 +86,17 @@ func argmax(x []float32) int {
 
 // sample draws a position in scores, whose maximum is top.
 func (c *choice) sample(scores []float32, top float32, sm Sampler) int {
-	c.weights = c.weights[:0]
+	c.weights = resize(c.weights, len(scores))
+	for i, v := range scores {
+		c.weights[i] = float32(float64(v-top) / sm.Temperature)
+	}
+	kernel.Exp(c.weights, c.weights)
 	var mass float64
-	for _, v := range scores {
-		w := math.Exp(float64(v-top) / sm.Temperature)
-		c.weights = append(c.weights, w)
-		mass += w
+	for _, w := range c.weights {
+		mass += float64(w)
 	}
 	if sm.TopP > 0 && sm.TopP < 1 {
-		mass = c.nucleus(mass * sm.TopP)
+		mass = c.nucleus(mass, sm.TopP)
 	}
 	u := sm.Rand.Float64() * mass
 	last := 0
@@ -103,19 +105,27 @@ func (c *choice) sample(scores []float32, top float32, sm Sampler) int {
 			continue
 		}
 		last = i
-		if u < w {
+		if u < float64(w) {
 			break
 		}
-		u -= w
+		u -= float64(w)
 	}
 	return last
 }
 
-// nucleus zeroes the weights outside the fewest largest ones that reach mass,
-// ties to the lower id, and returns the mass of what is left.
-func (c *choice) nucleus(mass float64) float64 {
+// nucleus zeroes the weights outside the fewest largest ones that reach share of
+// mass, the sum of all, ties to the lower id, and returns the mass of what is
+// left.
+func (c *choice) nucleus(mass, share float64) float64 {
+	// All weights below this together are less than what may be left out, so
+	// only the others, few as a rule, have to be sorted.
+	least := (1 - share) * mass / float64(len(c.weights))
 	c.order = c.order[:0]
-	for i := range c.weights {
+	for i, w := range c.weights {
+		if float64(w) < least {
+			c.weights[i] = 0
+			continue
+		}
 		c.order = append(c.order, i)
 	}
 	slices.SortFunc(c.order, func(a, b int) int {
@@ -123,8 +133,8 @@ func (c *choice) nucleus(mass float64) float64 {
 	})
 	var kept float64
 	for n, i := range c.order {
-		kept += c.weights[i]
-		if kept >= mass {
+		kept += float64(c.weights[i])
+		if kept >= share*mass {
 			for _, j := range c.order[n+1:] {
 				c.weights[j] = 0
 			}
