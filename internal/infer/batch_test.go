@@ -310,3 +310,29 @@ type endless struct{}
 func (endless) Done() bool                  { return false }
 func (endless) Allowed(dst []int32) []int32 { return append(dst, 3, 9, 11) }
 func (endless) Advance(int32) error         { return nil }
+
+// TestFirstOfAnEngine: a batch that is the first thing an engine does reads its
+// tokens through all layers.
+func TestFirstOfAnEngine(t *testing.T) {
+	model := newModel(t, configs["llama"])
+	one := func(e *infer.Engine, together bool) (infer.Output, []float32) {
+		s := e.NewSession()
+		q := infer.Request{Session: s, Stop: -1, Max: 3, Grammar: &script{lists: [][]int32{{5}, {9}, {2, 4, 7}, {1, 3}}}}
+		if together {
+			outs, err := e.GenerateAll(t.Context(), []infer.Request{q})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return outs[0], feed(t, s, nil)
+		}
+		outs, behind := alone(t, []infer.Request{q})
+		return outs[0], behind[0]
+	}
+	used := newEngine(t, model)
+	feed(t, used.NewSession(), []int32{1})
+	want, wantBehind := one(used, false)
+	got, gotBehind := one(newEngine(t, model), true)
+	if !reflect.DeepEqual(got, want) || !slices.Equal(gotBehind, wantBehind) {
+		t.Fatalf("first of its engine\n%+v\nlater\n%+v", got, want)
+	}
+}

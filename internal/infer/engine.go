@@ -76,16 +76,16 @@ func (e *Engine) putScores(buffer []float32) {
 	e.mu.Unlock()
 }
 
-// takePass returns a pass to be given back to putPass.
+// takePass returns an empty pass to be given back to putPass.
 func (e *Engine) takePass() *pass {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	last := len(e.passes) - 1
-	if last < 0 {
-		return newPass(e)
+	p := (*pass)(nil)
+	if last := len(e.passes) - 1; last >= 0 {
+		p, e.passes = e.passes[last], e.passes[:last]
+	} else {
+		p = newPass(e)
 	}
-	p := e.passes[last]
-	e.passes = e.passes[:last]
 	p.begin()
 	return p
 }
