@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"kernel"},
 	{"market"},
 	{"market/synth", "market/importer", "text", "lm", "token"},
-	{"sid"},
+	{"sid", "embed"},
 	{"sid/fit", "evidence"},
 	{"prompt", "reward", "metric"},
 	{"infer", "nn"},

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/gr2/gr2/internal/embed"
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/kernel"
 	"github.com/gr2/gr2/internal/rng"
@@ -15,7 +16,7 @@ var orderStream = rng.Key("sid/fit/order")
 // Assign gives each row of emb, whose item ids stand beside it, a unique code
 // by the rule of the package comment (rows x levels). Beyond Width^Levels items
 // it fails. Codes without a centroid come after all others, by number.
-func Assign(books *Codebooks, emb Matrix, ids []string, seed uint64) ([]uint8, error) {
+func Assign(books *Codebooks, emb embed.Matrix, ids []string, seed uint64) ([]uint8, error) {
 	a := assigner{books: books, levels: len(books.Levels), taken: make(map[node]int)}
 	if len(ids) != emb.Rows {
 		return nil, fault.Inputf("sid: %d ids for %d embeddings", len(ids), emb.Rows)

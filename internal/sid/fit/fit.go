@@ -1,9 +1,11 @@
 package fit
 
 import (
+	"github.com/gr2/gr2/internal/embed"
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/sid"
+	"github.com/gr2/gr2/internal/text"
 )
 
 // Options of a fit. A zero field, but Seed, takes its default.
@@ -43,19 +45,6 @@ func (o Options) Validate() error {
 	return nil
 }
 
-// Matrix is Rows x Cols, row-major.
-type Matrix struct {
-	Rows, Cols int
-	Data       []float32
-}
-
-func newMatrix(rows, cols int) Matrix {
-	return Matrix{rows, cols, make([]float32, rows*cols)}
-}
-
-// Row is row i, in place.
-func (m Matrix) Row(i int) []float32 { return m.Data[i*m.Cols : (i+1)*m.Cols] }
-
 // Report says how a fit went.
 type Report struct {
 	Options Options   `json:"options"`
@@ -67,11 +56,14 @@ type Report struct {
 
 // Build fits semantic IDs for the catalog.
 func Build(catalog *market.Catalog, opt Options) (*sid.Index, Report, error) {
-	opt = opt.withDefaults()
-	emb, err := Embed(catalog, opt)
-	if err != nil {
+	if err := opt.Validate(); err != nil {
 		return nil, Report{}, err
 	}
+	opt = opt.withDefaults()
+	if catalog.Len() == 0 {
+		return nil, Report{}, fault.Inputf("sid: the catalog has no items")
+	}
+	emb := embed.TFIDF(itemTexts(catalog), opt.Dim, opt.Seed)
 	books, nearest, err := RQKMeans(emb, opt)
 	if err != nil {
 		return nil, Report{}, err
@@ -95,4 +87,12 @@ func Build(catalog *market.Catalog, opt Options) (*sid.Index, Report, error) {
 	}
 	report := Report{opt, emb.Cols, books.relativeError(emb, nearest), before.Stats(), index.Stats()}
 	return index, report, nil
+}
+
+func itemTexts(catalog *market.Catalog) []string {
+	docs := make([]string, catalog.Len())
+	for i := range docs {
+		docs[i] = text.ItemText(&catalog.Items[i])
+	}
+	return docs
 }

@@ -2,15 +2,14 @@ package fit
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"testing"
 
+	"github.com/gr2/gr2/internal/embed"
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/kernel"
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/rng"
-	"github.com/gr2/gr2/internal/text"
 	"pgregory.net/rapid"
 )
 
@@ -140,7 +139,7 @@ func TestAssignFollowsIDsNotRows(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(2, 40).Draw(t, "items")
 		seed := rapid.Uint64().Draw(t, "seed")
-		emb := newMatrix(n, 3)
+		emb := embed.NewMatrix(n, 3)
 		ids := make([]string, n)
 		for i := range n {
 			ids[i] = fmt.Sprint("id", i)
@@ -157,7 +156,7 @@ func TestAssignFollowsIDsNotRows(t *testing.T) {
 			t.Fatal(err)
 		}
 		perm := rapid.Permutation(seq(n)).Draw(t, "order")
-		shuffled, shuffledIDs := newMatrix(n, 3), make([]string, n)
+		shuffled, shuffledIDs := embed.NewMatrix(n, 3), make([]string, n)
 		for to, from := range perm {
 			copy(shuffled.Row(to), emb.Row(from))
 			shuffledIDs[to] = ids[from]
@@ -191,10 +190,7 @@ func seq(n int) []int {
 func TestAssignKeepsNearestWhereFree(t *testing.T) {
 	c := catalogOf(t, topics(300, 6)...)
 	opt := Options{Width: 32, Dim: 16, Seed: 2}
-	emb, err := Embed(c, opt)
-	if err != nil {
-		t.Fatal(err)
-	}
+	emb := embed.TFIDF(itemTexts(c), opt.Dim, opt.Seed)
 	books, nearest, err := RQKMeans(emb, opt)
 	if err != nil {
 		t.Fatal(err)
@@ -219,69 +215,12 @@ func TestAssignKeepsNearestWhereFree(t *testing.T) {
 	}
 }
 
-// The embedding is U*S of the TF-IDF matrix: its Gram matrix is the best of its
-// rank, so with all directions kept it reproduces every cosine.
-func TestEmbeddingKeepsCosines(t *testing.T) {
-	titles := topics(60, 8)
-	c := catalogOf(t, titles...)
-	emb, err := Embed(c, Options{Dim: 200, Seed: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	model := text.FitTFIDF(titles, text.Options{})
-	for i := range titles {
-		for j := range titles {
-			want := text.Cosine(model.Vector(titles[i]), model.Vector(titles[j]))
-			got := kernel.Dot(emb.Row(i), emb.Row(j))
-			if math.Abs(float64(want-got)) > 2e-2 {
-				t.Fatalf("cosine of %d and %d is %v, in the embedding %v", i, j, want, got)
-			}
-		}
-	}
-}
-
-func TestTruncatedSVDIsOptimal(t *testing.T) {
-	// A matrix with singular values 1, 1/2, 1/4, ... in random directions.
-	const rows, cols, rank, dim = 80, 60, 30, 5
-	u, v := randomBasis(rows, rank, 1), randomBasis(cols, rank, 2)
-	for i := range u.Rows {
-		for j := range u.Cols {
-			u.Row(i)[j] *= float32(math.Pow(0.5, float64(j)))
-		}
-	}
-	dense := newMatrix(rows, cols)
-	kernel.Gemm(false, true, rows, cols, rank, 1, u.Data, rank, v.Data, rank, 0, dense.Data, cols)
-	var sparse []text.Sparse
-	for i := range rows {
-		s := text.Sparse{}
-		for j, x := range dense.Row(i) {
-			s.Index, s.Value = append(s.Index, int32(j)), append(s.Value, x)
-		}
-		sparse = append(sparse, s)
-	}
-	got := truncatedSVD(newSparseMatrix(sparse, cols), dim, 3)
-	values, _ := eigen(got)
-	for j := range dim {
-		if want := math.Pow(0.5, float64(j)); math.Abs(math.Sqrt(values[j])-want) > 1e-3*want {
-			t.Errorf("singular value %d is %v, want %v", j, math.Sqrt(values[j]), want)
-		}
-	}
-}
-
-func randomBasis(rows, cols int, seed uint64) Matrix {
-	m, r := newMatrix(rows, cols), rng.New(seed)
-	for i := range m.Data {
-		m.Data[i] = float32(r.NormFloat64())
-	}
-	return orthonormal(m)
-}
-
 // Planted clusters far apart are found: k-means++ leaves no code dead and Lloyd
 // ends at the cluster means.
 func TestKMeansFindsPlantedClusters(t *testing.T) {
 	const clusters, each, dim = 16, 30, 8
 	r := rng.New(5)
-	x := newMatrix(clusters*each, dim)
+	x := embed.NewMatrix(clusters*each, dim)
 	for i := range x.Rows {
 		row := x.Row(i)
 		for j := range row {
@@ -302,8 +241,8 @@ func TestKMeansFindsPlantedClusters(t *testing.T) {
 }
 
 func TestEmptyClusterMovesToTheFarthestRow(t *testing.T) {
-	x := Matrix{4, 1, []float32{0, 1, 2, 10}}
-	book := Matrix{2, 1, []float32{1, 99}}
+	x := embed.Matrix{Rows: 4, Cols: 1, Data: []float32{0, 1, 2, 10}}
+	book := embed.Matrix{Rows: 2, Cols: 1, Data: []float32{1, 99}}
 	moveCentroids(x, book, []int32{0, 0, 0, 0}, []float32{1, 0, 1, 81})
 	if book.Data[0] != 13.0/4 || book.Data[1] != 10 {
 		t.Errorf("centroids %v, want 3.25 and 10", book.Data)
@@ -311,10 +250,7 @@ func TestEmptyClusterMovesToTheFarthestRow(t *testing.T) {
 }
 
 func TestLevelsReduceTheError(t *testing.T) {
-	emb, err := Embed(catalogOf(t, topics(400, 3)...), Options{Dim: 32, Seed: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	emb := embed.TFIDF(topics(400, 3), 32, 1)
 	last := 1.0
 	for levels := 1; levels <= 4; levels++ {
 		books, codes, err := RQKMeans(emb, Options{Levels: levels, Width: 16, Seed: 1})

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 
+	"github.com/gr2/gr2/internal/embed"
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/kernel"
 	"github.com/gr2/gr2/internal/rng"
@@ -12,7 +13,7 @@ import (
 // Codebooks are the centroids of each level.
 type Codebooks struct {
 	Width  int
-	Levels []Matrix // live codes x dim; fewer than Width when the residuals have fewer distinct values
+	Levels []embed.Matrix // live codes x dim; fewer than Width when the residuals have fewer distinct values
 }
 
 var kmeansStream = rng.Key("sid/fit/kmeans")
@@ -21,7 +22,7 @@ var kmeansStream = rng.Key("sid/fit/kmeans")
 // before left over, from a k-means++ start on those residuals. It returns the
 // codebooks and, rows x levels, the nearest code at every level; see Assign for
 // unique codes.
-func RQKMeans(emb Matrix, opt Options) (*Codebooks, []uint8, error) {
+func RQKMeans(emb embed.Matrix, opt Options) (*Codebooks, []uint8, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, nil, err
 	}
@@ -29,7 +30,7 @@ func RQKMeans(emb Matrix, opt Options) (*Codebooks, []uint8, error) {
 	if emb.Rows == 0 || emb.Cols == 0 {
 		return nil, nil, fault.Inputf("sid: no embeddings to quantise")
 	}
-	residual := Matrix{emb.Rows, emb.Cols, append([]float32(nil), emb.Data...)}
+	residual := embed.Matrix{Rows: emb.Rows, Cols: emb.Cols, Data: append([]float32(nil), emb.Data...)}
 	books := &Codebooks{Width: opt.Width}
 	codes := make([]uint8, emb.Rows*opt.Levels)
 	for level := range opt.Levels {
@@ -46,7 +47,7 @@ func RQKMeans(emb Matrix, opt Options) (*Codebooks, []uint8, error) {
 
 // kmeans finds at most width centroids of x by Lloyd's algorithm and the
 // nearest one of each row.
-func kmeans(x Matrix, width, iterations int, r *rand.Rand) (Matrix, []int32) {
+func kmeans(x embed.Matrix, width, iterations int, r *rand.Rand) (embed.Matrix, []int32) {
 	book := seedCentroids(x, width, r)
 	nearest, distance := make([]int32, x.Rows), make([]float32, x.Rows)
 	assignNearest(x, book, nearest, distance)
@@ -74,9 +75,9 @@ func same(a, b []int32) bool {
 // seedCentroids draws rows by k-means++ (Arthur and Vassilvitskii 2007): each
 // with probability in proportion to its squared distance from those drawn. It
 // stops early when every row equals a centroid.
-func seedCentroids(x Matrix, width int, r *rand.Rand) Matrix {
+func seedCentroids(x embed.Matrix, width int, r *rand.Rand) embed.Matrix {
 	distance, norms := make([]float64, x.Rows), squaredNorms(x)
-	book := Matrix{Cols: x.Cols}
+	book := embed.Matrix{Cols: x.Cols}
 	pick := r.IntN(x.Rows)
 	for {
 		centroid := x.Row(pick)
@@ -143,7 +144,7 @@ func eachBlock(rows int, body func(from, to int)) {
 
 // assignNearest finds the nearest centroid of each row, the lower code when two
 // are equally near, and the squared distance to it.
-func assignNearest(x, book Matrix, nearest []int32, distance []float32) {
+func assignNearest(x, book embed.Matrix, nearest []int32, distance []float32) {
 	norms := squaredNorms(book)
 	const rows = 8 * block
 	products := make([]float32, min(rows, x.Rows)*book.Rows)
@@ -165,7 +166,7 @@ func assignNearest(x, book Matrix, nearest []int32, distance []float32) {
 	}
 }
 
-func squaredNorms(m Matrix) []float32 {
+func squaredNorms(m embed.Matrix) []float32 {
 	norms := make([]float32, m.Rows)
 	for i := range norms {
 		norms[i] = kernel.Dot(m.Row(i), m.Row(i))
@@ -175,7 +176,7 @@ func squaredNorms(m Matrix) []float32 {
 
 // moveCentroids sets each centroid to the mean of its rows. A centroid without
 // rows moves to the row that is farthest from its own centroid.
-func moveCentroids(x, book Matrix, nearest []int32, distance []float32) {
+func moveCentroids(x, book embed.Matrix, nearest []int32, distance []float32) {
 	sums := make([]float64, len(book.Data))
 	counts := make([]int, book.Rows)
 	for i, c := range nearest {
@@ -211,7 +212,7 @@ func farthest(distance []float32) int {
 
 // relativeError is the mean squared distance between the rows of emb and the
 // sums of their centroids, over the mean squared length of the rows.
-func (b *Codebooks) relativeError(emb Matrix, codes []uint8) float64 {
+func (b *Codebooks) relativeError(emb embed.Matrix, codes []uint8) float64 {
 	left, total := 0.0, 0.0
 	residual := make([]float32, emb.Cols)
 	for i := range emb.Rows {

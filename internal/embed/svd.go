@@ -1,11 +1,9 @@
-package fit
+package embed
 
 import (
 	"math"
 
-	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/kernel"
-	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/rng"
 	"github.com/gr2/gr2/internal/text"
 	"gonum.org/v1/gonum/mat"
@@ -21,22 +19,11 @@ const (
 
 var sketchStream = rng.Key("sid/fit/sketch")
 
-// Embed turns the text of each item into a unit vector (zero when it has no
-// words): TF-IDF, then its truncated SVD by randomized subspace iteration
-// (Halko, Martinsson and Tropp 2011, algorithm 4.4). The result has opt.Dim
-// columns, or fewer when the catalog's rank is lower.
-func Embed(catalog *market.Catalog, opt Options) (Matrix, error) {
-	if err := opt.Validate(); err != nil {
-		return Matrix{}, err
-	}
-	opt = opt.withDefaults()
-	if catalog.Len() == 0 {
-		return Matrix{}, fault.Inputf("sid: the catalog has no items")
-	}
-	docs := make([]string, catalog.Len())
-	for i := range docs {
-		docs[i] = text.ItemText(&catalog.Items[i])
-	}
+// TFIDF turns each text into a unit vector (zero when it has no words): TF-IDF,
+// then its truncated SVD by randomized subspace iteration (Halko, Martinsson and
+// Tropp 2011, algorithm 4.4). The result has dim columns, or fewer when the rank
+// of the texts is lower.
+func TFIDF(docs []string, dim int, seed uint64) Matrix {
 	minDF := 2 // a word of one item relates it to no other
 	if len(docs) < 100 {
 		minDF = 1
@@ -46,16 +33,16 @@ func Embed(catalog *market.Catalog, opt Options) (Matrix, error) {
 	for i, doc := range docs {
 		vectors[i] = model.Vector(doc)
 	}
-	emb := truncatedSVD(newSparseMatrix(vectors, model.Terms()), opt.Dim, opt.Seed)
+	emb := truncatedSVD(newSparseMatrix(vectors, model.Terms()), dim, seed)
 	normalizeRows(emb)
-	return emb, nil
+	return emb
 }
 
 // truncatedSVD is U*S of the leading dim singular directions of a, at most its
 // rank many, at least one column.
 func truncatedSVD(a sparseMatrix, dim int, seed uint64) Matrix {
 	width := min(dim+oversample, len(a.rows), len(a.columns))
-	sketch := newMatrix(len(a.columns), width)
+	sketch := NewMatrix(len(a.columns), width)
 	for i := range sketch.Rows {
 		r := rng.New(seed, sketchStream, uint64(i))
 		for j, row := 0, sketch.Row(i); j < width; j++ {
@@ -70,9 +57,9 @@ func truncatedSVD(a sparseMatrix, dim int, seed uint64) Matrix {
 	values, vectors := eigen(b)
 	dim = min(dim, q.Cols)
 	if dim == 0 {
-		return newMatrix(len(a.rows), 1)
+		return NewMatrix(len(a.rows), 1)
 	}
-	rotate := newMatrix(q.Cols, dim)
+	rotate := NewMatrix(q.Cols, dim)
 	for j := range dim {
 		scale := math.Sqrt(max(values[j], 0))
 		for i := range q.Cols {
@@ -101,7 +88,7 @@ func newSparseMatrix(rows []text.Sparse, columns int) sparseMatrix {
 
 // times is the product of sparse rows with x.
 func times(rows []text.Sparse, x Matrix) Matrix {
-	out := newMatrix(len(rows), x.Cols)
+	out := NewMatrix(len(rows), x.Cols)
 	kernel.Parallel(len(rows), func(i int) {
 		for k, j := range rows[i].Index {
 			kernel.Axpy(rows[i].Value[k], x.Row(int(j)), out.Row(i))
@@ -111,7 +98,7 @@ func times(rows []text.Sparse, x Matrix) Matrix {
 }
 
 func multiply(a, b Matrix) Matrix {
-	out := newMatrix(a.Rows, b.Cols)
+	out := NewMatrix(a.Rows, b.Cols)
 	if a.Rows > 0 && a.Cols > 0 && b.Cols > 0 {
 		kernel.Gemm(false, false, a.Rows, b.Cols, a.Cols, 1, a.Data, a.Cols, b.Data, b.Cols, 0, out.Data, b.Cols)
 	}
@@ -128,7 +115,7 @@ func orthonormal(x Matrix) Matrix {
 		for rank < len(values) && values[rank] > rankTolerance*values[0] && values[0] > 0 {
 			rank++
 		}
-		whiten := newMatrix(x.Cols, rank)
+		whiten := NewMatrix(x.Cols, rank)
 		for j := range rank {
 			for i := range x.Cols {
 				whiten.Row(i)[j] = float32(vectors.At(i, x.Cols-1-j) / math.Sqrt(values[j]))

@@ -1,0 +1,2 @@
+// Package embed turns text into dense vectors, one row a text.
+package embed
