@@ -17,15 +17,17 @@ import (
 	"github.com/gr2/gr2/bench/compare"
 	"github.com/gr2/gr2/bench/decode"
 	"github.com/gr2/gr2/bench/gemm"
+	"github.com/gr2/gr2/bench/packing"
 	"github.com/gr2/gr2/bench/step"
 	"github.com/gr2/gr2/internal/kernel"
 )
 
 // suites are what can be measured, by name.
 var suites = map[string]func() compare.Suite{
-	"decode": decode.Suite,
-	"gemm":   gemm.Suite,
-	"step":   step.Suite,
+	"decode":  decode.Suite,
+	"gemm":    gemm.Suite,
+	"packing": packing.Suite,
+	"step":    step.Suite,
 }
 
 func main() {
