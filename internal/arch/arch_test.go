@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"market"},
 	{"market/synth", "market/importer", "text", "lm", "token"},
 	{"sid", "embed"},
-	{"sid/fit", "evidence"},
+	{"sid/fit", "evidence", "embed/cache"},
 	{"prompt", "reward", "metric"},
 	{"infer", "nn"},
 	{"baseline", "control"},
