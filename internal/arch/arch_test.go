@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"teacher", "compress"},
 	{"rerank"},
 	{"train"},
-	{"train/midtrain", "train/sft"},
+	{"train/midtrain", "train/sft", "train/rl"},
 	{"eval"},
 	{"report", "serve"},
 	{"pipeline"},
@@ -49,8 +49,9 @@ var unreachable = map[string][]string{
 	"infer":          {"nn", "train", "baseline"},
 	"rerank":         {"nn", "train", "baseline"},
 	"serve":          {"nn", "train", "baseline"},
-	"train/midtrain": {"train/sft"},
-	"train/sft":      {"train/midtrain"},
+	"train/midtrain": {"train/sft", "train/rl"},
+	"train/sft":      {"train/midtrain", "train/rl"},
+	"train/rl":       {"train/midtrain", "train/sft"},
 }
 
 type pkg struct {
