@@ -23,13 +23,14 @@ var layers = [][]string{
 	{"market/synth", "market/importer", "text", "lm", "token"},
 	{"sid", "embed"},
 	{"sid/fit", "evidence", "embed/cache"},
-	{"prompt", "reward", "metric"},
+	{"prompt", "metric"},
+	{"reward"},
 	{"infer", "nn"},
 	{"baseline", "control"},
 	{"teacher", "compress"},
 	{"rerank"},
 	{"train"},
-	{"train/midtrain", "train/sft"},
+	{"train/midtrain", "train/sft", "train/rl"},
 	{"eval"},
 	{"report", "serve"},
 	{"pipeline"},
@@ -48,8 +49,9 @@ var unreachable = map[string][]string{
 	"infer":          {"nn", "train", "baseline"},
 	"rerank":         {"nn", "train", "baseline"},
 	"serve":          {"nn", "train", "baseline"},
-	"train/midtrain": {"train/sft"},
-	"train/sft":      {"train/midtrain"},
+	"train/midtrain": {"train/sft", "train/rl"},
+	"train/sft":      {"train/midtrain", "train/rl"},
+	"train/rl":       {"train/midtrain", "train/sft"},
 }
 
 type pkg struct {

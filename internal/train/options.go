@@ -47,15 +47,24 @@ type Options struct {
 	JudgeLayers int
 }
 
-// rate is the learning rate after a share done of the stage: linear warm-up,
-// then a cosine down to the floor.
-func (o *Options) rate(done float64) float64 {
-	if done < o.Warmup {
-		return o.LR * done / o.Warmup
+// Schedule is a learning rate over a stage: linear warm-up, then a cosine down to
+// the floor.
+type Schedule struct {
+	LR     float64
+	Floor  float64 // final rate as a share of LR
+	Warmup float64 // share of the stage over which the rate rises from 0
+}
+
+// Rate is the learning rate after a share done of the stage.
+func (s Schedule) Rate(done float64) float64 {
+	if done < s.Warmup {
+		return s.LR * done / s.Warmup
 	}
 	along := 0.0
-	if o.Warmup < 1 {
-		along = min(1, (done-o.Warmup)/(1-o.Warmup))
+	if s.Warmup < 1 {
+		along = min(1, (done-s.Warmup)/(1-s.Warmup))
 	}
-	return o.LR * (o.Floor + (1-o.Floor)*(1+math.Cos(math.Pi*along))/2)
+	return s.LR * (s.Floor + (1-s.Floor)*(1+math.Cos(math.Pi*along))/2)
 }
+
+func (o *Options) schedule() Schedule { return Schedule{o.LR, o.Floor, o.Warmup} }
