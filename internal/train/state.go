@@ -24,6 +24,7 @@ type state struct {
 	Next        int    `json:"next"` // examples handed out
 	AdamStep    int    `json:"adam_step"`
 	Validations int    `json:"validations"`
+	Stale       int    `json:"stale"` // validations since the best one
 	LogBytes    int64  `json:"log_bytes"`
 	Weights     string `json:"weights"` // parameters, and moments until finished
 	Best        string `json:"best,omitempty"`
