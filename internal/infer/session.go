@@ -77,10 +77,8 @@ func (s *Session) Judge(tokens []int32, at []int, choices []int32, layers int) (
 			return nil, fault.Inputf("infer: judgements asked at %v of %d tokens; indices must ascend", at, len(tokens))
 		}
 	}
-	for _, c := range choices {
-		if c < 0 || int(c) >= s.e.cfg.VocabSize {
-			return nil, fault.Inputf("infer: choice %d is outside the vocabulary of %d", c, s.e.cfg.VocabSize)
-		}
+	if err := s.known(choices); err != nil {
+		return nil, err
 	}
 	s.read()
 	if err := s.check(tokens); err != nil {
@@ -110,6 +108,16 @@ func (s *Session) Judge(tokens []int32, at []int, choices []int32, layers int) (
 		s.Truncate(before)
 	}
 	return rows, nil
+}
+
+// known reports choices that the model has no logit of.
+func (s *Session) known(choices []int32) error {
+	for _, c := range choices {
+		if c < 0 || int(c) >= s.e.cfg.VocabSize {
+			return fault.Inputf("infer: choice %d is outside the vocabulary of %d", c, s.e.cfg.VocabSize)
+		}
+	}
+	return nil
 }
 
 // check reports tokens that cannot be appended.
