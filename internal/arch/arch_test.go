@@ -29,7 +29,7 @@ var layers = [][]string{
 	{"teacher", "compress"},
 	{"rerank"},
 	{"train"},
-	{"train/midtrain", "train/sft"},
+	{"train/midtrain", "train/sft", "train/nextitem"},
 	{"eval"},
 	{"report", "serve"},
 	{"pipeline"},

@@ -22,7 +22,8 @@ type Trie interface {
 
 // BeamRequest asks for the most probable sequences of a trie behind a session.
 type BeamRequest struct {
-	Session *Session // has at least one token; it is left as it is
+	Session *Session // is left as it is
+	Prompt  []int32  // tokens behind those of Session; one of the two must have some
 	Trie    Trie
 	Width   int // hypotheses kept at each step, and found at most
 	// Skip leaves out a node with all that is below it, without a change to the
@@ -100,11 +101,14 @@ func (e *Engine) newBeam(r BeamRequest) (*beam, error) {
 		return nil, fault.Inputf("infer: beam width %d; use 1 or more", r.Width)
 	case r.Session.e != e:
 		return nil, errors.New("infer: the session of a beam request is of another engine")
-	case r.Session.Len() == 0:
+	case r.Session.Len()+len(r.Prompt) == 0:
 		return nil, errNoLogits
 	}
-	b := &beam{BeamRequest: r}
-	if err := b.settle(hypothesis{session: r.Session.Fork()}); err != nil {
+	b, s := &beam{BeamRequest: r}, r.Session.Fork()
+	if err := s.append(r.Prompt...); err != nil {
+		return nil, err
+	}
+	if err := b.settle(hypothesis{session: s}); err != nil {
 		return nil, err
 	}
 	return b, nil
@@ -146,12 +150,12 @@ func (b *beam) settle(h hypothesis) error {
 
 func (b *beam) skips(node int32) bool { return b.Skip != nil && b.Skip(node) }
 
-// append adds a token without reading it.
-func (s *Session) append(token int32) error {
-	if err := s.check([]int32{token}); err != nil {
+// append adds tokens without reading them.
+func (s *Session) append(tokens ...int32) error {
+	if err := s.check(tokens); err != nil {
 		return err
 	}
-	s.pending = append(s.pending, token)
+	s.pending = append(s.pending, tokens...)
 	return nil
 }
 

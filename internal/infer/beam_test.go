@@ -177,9 +177,15 @@ func TestBeamCompanyChangesNothing(t *testing.T) {
 	e := newEngine(t, newModel(t, cfg))
 	build := func() (requests []infer.BeamRequest) {
 		for i := range 40 {
+			prompt := tokens(cfg, 1+i*3, uint64(i))
+			read := i % len(prompt)
+			s := e.NewSession()
+			if read > 0 {
+				feed(t, s, prompt[:read])
+			}
 			requests = append(requests, infer.BeamRequest{
-				Session: session(t, e, tokens(cfg, 1+i*3, uint64(i))),
-				Trie:    newTree(rng.New(uint64(i)), cfg.VocabSize, 4, 9), Width: 1 + i%30,
+				Session: s, Prompt: prompt[read:],
+				Trie: newTree(rng.New(uint64(i)), cfg.VocabSize, 4, 9), Width: 1 + i%30,
 			})
 		}
 		return requests
@@ -192,7 +198,7 @@ func TestBeamCompanyChangesNothing(t *testing.T) {
 		if alone := beamOf(t, e, r)[0]; !slices.Equal(alone, together[i]) {
 			t.Errorf("request %d alone found %v, in company %v", i, alone, together[i])
 		}
-		if n := 1 + i*3; requests[i].Session.Len() != n {
+		if n := i % (1 + i*3); requests[i].Session.Len() != n {
 			t.Errorf("the session of request %d has %d tokens, had %d", i, requests[i].Session.Len(), n)
 		}
 	}

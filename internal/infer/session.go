@@ -36,10 +36,9 @@ func (s *Session) Len() int { return s.cache.length + len(s.pending) }
 // follows the last one. They belong to the session and are valid until its next
 // call. On an error the session is what it was.
 func (s *Session) Feed(tokens []int32) ([]float32, error) {
-	if err := s.check(tokens); err != nil {
+	if err := s.append(tokens...); err != nil {
 		return nil, err
 	}
-	s.pending = append(s.pending, tokens...)
 	return s.Logits()
 }
 
