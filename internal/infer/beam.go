@@ -53,11 +53,12 @@ const beamRows = 512
 // Requests are read together; what one gets does not depend on the others.
 func (e *Engine) Beam(ctx context.Context, requests []BeamRequest) ([][]Hypothesis, error) {
 	out := make([][]Hypothesis, len(requests))
+	pages := new(spare)
 	for from := 0; from < len(requests); {
-		group := beamGroup{e: e}
+		group := beamGroup{e: e, spare: pages}
 		to := from
 		for rows := 0; to < len(requests) && (to == from || rows+requests[to].Width <= beamRows); to++ {
-			b, err := e.newBeam(requests[to])
+			b, err := group.newBeam(requests[to])
 			if err != nil {
 				return nil, err
 			}
@@ -95,16 +96,17 @@ type extension struct {
 	logProb     float32
 }
 
-func (e *Engine) newBeam(r BeamRequest) (*beam, error) {
+func (g *beamGroup) newBeam(r BeamRequest) (*beam, error) {
 	switch {
 	case r.Width < 1:
 		return nil, fault.Inputf("infer: beam width %d; use 1 or more", r.Width)
-	case r.Session.e != e:
+	case r.Session.e != g.e:
 		return nil, errors.New("infer: the session of a beam request is of another engine")
 	case r.Session.Len()+len(r.Prompt) == 0:
 		return nil, errNoLogits
 	}
 	b, s := &beam{BeamRequest: r}, r.Session.Fork()
+	s.cache.spare = g.spare
 	if err := s.append(r.Prompt...); err != nil {
 		return nil, err
 	}
@@ -165,6 +167,7 @@ type beamGroup struct {
 	beams []*beam
 	live  []*hypothesis
 	tries []Trie // of live
+	spare *spare
 	reader
 }
 
@@ -234,14 +237,19 @@ func (b *beam) step() error {
 	return b.extend()
 }
 
-// extend makes the hypotheses of next. All but the last extension of a session
-// go on in a fork.
+// extend makes the hypotheses of next. The last extension of a session goes on
+// in it, the others in forks.
 func (b *beam) extend() error {
 	old := slices.Clone(b.kept)
 	heirs := make([]int, len(old))
 	for _, x := range b.next {
 		if h := old[x.from]; h.session != nil && !b.ends(b.child(h.node, x.child)) {
 			heirs[x.from]++
+		}
+	}
+	for i, h := range old {
+		if h.session != nil && heirs[i] == 0 {
+			h.session.cache.release()
 		}
 	}
 	b.kept = b.kept[:0]
@@ -251,22 +259,30 @@ func (b *beam) extend() error {
 			b.kept = append(b.kept, h)
 			continue
 		}
-		tokens, nodes := b.Trie.Children(h.node)
-		if h.node, h.logProb = nodes[x.child], x.logProb; b.ends(h.node) {
-			h.session = nil
-		} else {
-			if heirs[x.from]--; heirs[x.from] > 0 {
-				h.session = h.session.Fork()
-			}
-			if err := h.session.append(tokens[x.child]); err != nil {
-				return err
-			}
+		next, err := b.extended(h, x, heirs)
+		if err == nil {
+			err = b.settle(next)
 		}
-		if err := b.settle(h); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// extended is h one token further. heirs has how many extensions of each session
+// are still to come.
+func (b *beam) extended(h hypothesis, x extension, heirs []int) (hypothesis, error) {
+	tokens, nodes := b.Trie.Children(h.node)
+	next := hypothesis{node: nodes[x.child], logProb: x.logProb}
+	if b.ends(next.node) {
+		return next, nil
+	}
+	heirs[x.from]--
+	if next.session = h.session; heirs[x.from] > 0 {
+		next.session = h.session.with(h.session.cache.branch())
+	}
+	return next, next.session.append(tokens[x.child])
 }
 
 func (b *beam) child(node int32, i int) int32 {

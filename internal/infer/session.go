@@ -162,7 +162,12 @@ func (s *Session) arrive(hidden []float32) {
 // Fork returns an independent session with the same sequence. The cache is
 // shared until either writes to it, so a fork costs no forward pass.
 func (s *Session) Fork() *Session {
-	f := &Session{e: s.e, cache: s.cache.fork()}
+	return s.with(s.cache.fork())
+}
+
+// with is a session with the same sequence, in the given cache.
+func (s *Session) with(c cache) *Session {
+	f := &Session{e: s.e, cache: c}
 	f.pending = append(f.pending, s.pending...)
 	f.hidden = append(f.hidden, s.hidden...)
 	f.logits = append(f.logits, s.logits...)
