@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"teacher", "compress"},
 	{"rerank"},
 	{"train"},
-	{"train/midtrain", "train/sft", "train/rl"},
+	{"train/midtrain", "train/sft", "train/rl", "train/nextitem"},
 	{"eval"},
 	{"report", "serve"},
 	{"pipeline"},

@@ -31,6 +31,8 @@ type Options struct {
 	Warmup float64
 	// Decay is AdamW's decoupled weight decay.
 	Decay float64
+	// Dropout is that of nn.Decoder; 0 is none.
+	Dropout float64
 	// Clip bounds the global norm of the gradient.
 	Clip float64
 	Seed uint64
@@ -39,6 +41,9 @@ type Options struct {
 	// Validations is how often Validate is called, evenly spaced, the last
 	// time at the end.
 	Validations int
+	// Patience ends the run after so many validations in a row without a better
+	// score; 0 never does.
+	Patience int
 	// NewTokensFrom freezes all but the rows of the embedding from this token
 	// on (token warm-up, GR2 section 2); 0 trains everything.
 	NewTokensFrom int

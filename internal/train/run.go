@@ -8,6 +8,7 @@ import (
 
 	"github.com/gr2/gr2/internal/lm"
 	"github.com/gr2/gr2/internal/nn"
+	"github.com/gr2/gr2/internal/rng"
 )
 
 // Run is one training of one model. Two runs of a stage (token warm-up, then
@@ -69,7 +70,11 @@ func (r *Run) Memory() (state, step int) {
 		state += 4 * 4 * len(t.Data)
 	}
 	n := r.Options.BatchTokens
-	return state, nn.StepBytes(r.Model.Config, false, n, n)
+	step = nn.StepBytes(r.Model.Config, false, n, n)
+	if r.Options.Dropout > 0 {
+		step += nn.DropoutBytes(r.Model.Config, n)
+	}
+	return state, step
 }
 
 // loop is a Run with its moving parts.
@@ -91,6 +96,7 @@ type state struct {
 	Result
 	Next        int `json:"next"` // examples handed out
 	Validations int `json:"validations"`
+	Stale       int `json:"stale"` // validations since the best one
 	Saved
 }
 
@@ -143,6 +149,7 @@ func (l *loop) freeze() {
 }
 
 func (l *loop) train(ctx context.Context) error {
+	o := &l.Options
 	for {
 		// Before the next step, so that a run stopped during a validation makes
 		// it again with the same weights.
@@ -155,7 +162,7 @@ func (l *loop) train(ctx context.Context) error {
 			}
 			return ctx.Err()
 		}
-		if l.feed.next == l.feed.total {
+		if l.feed.next == l.feed.total || l.state.Stale > 0 && l.state.Stale == o.Patience {
 			return nil
 		}
 		row, err := l.step()
@@ -200,7 +207,9 @@ func (l *loop) step() (*line, error) {
 		return nil, nil
 	}
 	loss, tokens := 0.0, 0
-	for _, b := range batches {
+	l.decoder.Dropout = o.Dropout
+	for i, b := range batches {
+		l.decoder.DropoutSeed = rng.Hash(o.Seed, rng.Key("dropout"), uint64(l.state.Steps), uint64(i))
 		if err := l.decoder.Check(b); err != nil {
 			return nil, err
 		}
@@ -235,13 +244,14 @@ func (l *loop) validate(ctx context.Context) error {
 		return err
 	}
 	first := l.state.Validations == 0
+	l.state.Stale++
 	l.state.Validations = due
 	if err := l.store.Log.Append(&line{Step: l.state.Steps, Done: l.feed.done(), Valid: v.Metrics}); err != nil {
 		return err
 	}
 	l.tell(0, &v)
 	if first || v.Score > l.state.BestScore {
-		l.state.BestScore, l.state.BestStep = v.Score, l.state.Steps
+		l.state.BestScore, l.state.BestStep, l.state.Stale = v.Score, l.state.Steps, 0
 		return l.store.KeepBest(l.state.Steps)
 	}
 	return nil
