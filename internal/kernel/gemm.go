@@ -8,11 +8,10 @@ import "fmt"
 const (
 	depthBlock = 256
 	packMax    = 1 << 18
-	rowBlock   = 48      // about; of C in a task. A panel of B should meet a few tiles
-	packSteps  = 16      // steps packed at a time that lie apart in memory
-	fewRows    = 64      // up to here packing costs more than it saves
-	splitWork  = 1 << 19 // multiply-adds that are worth waking a helper for
-	colBlock   = 64      // columns a task of the few-row path takes
+	rowBlock   = 48 // about; of C in a task. A panel of B should meet a few tiles
+	packSteps  = 16 // steps packed at a time that lie apart in memory
+	fewRows    = 64 // up to here packing costs more than it saves
+	colBlock   = 64 // columns a task of the few-row path takes
 )
 
 // Gemm computes C = alpha*op(A)*op(B) + beta*C, where op(A) is m x k, op(B) is
@@ -34,7 +33,7 @@ func Gemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int,
 	checkStored("A", transA, m, k, a, lda)
 	checkStored("B", transB, k, n, b, ldb)
 	v := active.Load()
-	if m <= fewRows && m*n*k < splitWork && !(transA && transB) {
+	if m <= fewRows && !WorthSharing(m*n*k) && !(transA && transB) {
 		v.fewRows(m, n, k, alpha, operand{a, lda, transA}, operand{b, ldb, transB}, beta, c, ldc)
 		return
 	}
@@ -176,7 +175,7 @@ func even(n, limit, unit int) int { return ceil(ceil(n, ceil(n, limit)), unit) *
 
 // parallel runs n tasks of the given work each, inline when they are small.
 func (g *gemm) parallel(n, work int, task func(int)) {
-	if n*work >= splitWork {
+	if WorthSharing(n * work) {
 		Parallel(n, task)
 		return
 	}
