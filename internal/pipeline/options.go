@@ -98,6 +98,12 @@ type OptimOptions struct {
 	Decay       float64 `yaml:"decay" json:"decay"`
 	Clip        float64 `yaml:"clip" json:"clip"`             // global gradient norm
 	Checkpoint  int     `yaml:"checkpoint" json:"checkpoint"` // steps
+	// BF16 rounds what matrix products read to bfloat16: faster where the CPU has
+	// full-rate instructions for it.
+	BF16 bool `yaml:"bf16" json:"bf16,omitempty"`
+	// Recompute keeps a layer's input alone for the way back and computes the rest
+	// again: less memory, about a third more work.
+	Recompute bool `yaml:"recompute" json:"recompute,omitempty"`
 }
 
 // MidtrainOptions are the tokenised mid-training (GR2 section 2).
