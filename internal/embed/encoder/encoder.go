@@ -168,7 +168,7 @@ func (e *Encoder) tokens(text string) []int32 {
 	if strings.TrimSpace(text) == "" {
 		return nil
 	}
-	ids := e.tok.EncodeText(e.opt.Prefix + text)
+	ids := e.tok.EncodeText(strings.TrimSpace(e.opt.Prefix + text))
 	if room := e.opt.MaxTokens - len(e.before) - len(e.after); len(ids) > room {
 		ids = ids[:room]
 		e.cut.Add(1)
