@@ -219,20 +219,48 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 	}
 }
 
-// What changes no vector is left out of the identity, and nothing else.
-func TestVectorsKeepsWhatCounts(t *testing.T) {
+// The mark follows what changes vectors and nothing else: not where a directory
+// stands, how an endpoint is asked, or where vectors are cached.
+func TestMark(t *testing.T) {
+	mark := func(o Options) string {
+		t.Helper()
+		m, err := o.Mark()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
 	o := Options{Kind: OpenAI, URL: "http://h", Model: "m", Dim: 3, Prefix: "p"}
 	same := o
 	same.KeyEnv, same.Batch, same.Concurrency, same.Timeout, same.Retries, same.Cache = "K", 3, 9, 1, 2, "folder"
-	if o.Vectors() != same.Vectors() {
-		t.Errorf("%+v and %+v", o.Vectors(), same.Vectors())
+	if mark(o) != mark(same) {
+		t.Errorf("%+v and %+v differ", o, same)
 	}
+	here, there := encoderDir(t, 1), encoderDir(t, 1)
+	hf := Options{Kind: HF, Path: here, Pooling: "mean"}
+	if mark(hf) != mark(Options{Kind: HF, Path: there, Pooling: "mean", Cache: "x"}) {
+		t.Error("the place of a directory is part of the mark")
+	}
+	if mark(Options{}) != mark(Options{Kind: LSA}) {
+		t.Error("the default has another mark than nothing")
+	}
+	seen := map[string]Options{}
 	for _, other := range []Options{
+		{}, {Dim: 2}, o, hf,
 		{Kind: OpenAI, URL: "http://i", Model: "m", Dim: 3, Prefix: "p"}, {Kind: OpenAI, URL: "http://h", Model: "n", Dim: 3, Prefix: "p"},
 		{Kind: OpenAI, URL: "http://h", Model: "m", Dim: 4, Prefix: "p"}, {Kind: OpenAI, URL: "http://h", Model: "m", Dim: 3, Prefix: "q"},
+		{Kind: HF, Path: here, Pooling: "last"}, {Kind: HF, Path: here, Pooling: "mean", MaxTokens: 5},
+		{Kind: HF, Path: here, Pooling: "mean", Prefix: "p"}, {Kind: HF, Path: encoderDir(t, 2), Pooling: "mean"},
 	} {
-		if o.Vectors() == other.Vectors() {
-			t.Errorf("%+v and %+v are the same", o, other)
+		if twin, ok := seen[mark(other)]; ok {
+			t.Errorf("%+v and %+v have one mark", other, twin)
+		}
+		seen[mark(other)] = other
+	}
+	for _, path := range []string{t.TempDir(), here + "/missing", here} { // the last has no pooling
+		_, err := Options{Kind: HF, Path: path}.Mark()
+		if k := fault.KindOf(err); k != fault.Input && k != fault.Usage || !strings.Contains(fmt.Sprint(err), path) {
+			t.Errorf("%s: %v", path, err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"slices"
@@ -110,12 +111,19 @@ func (o Options) Validate() error {
 	return fault.Usagef("%s", strings.Join(wrong, "; "))
 }
 
-// Vectors is the options with what changes no vector left out: options that
-// differ only there give the same vectors.
-func (o Options) Vectors() Options {
+// Mark is a digest of what the vectors of texts depend on: of the options that
+// change any, and of the files of a sentence encoder, wherever they stand.
+func (o Options) Mark() (string, error) {
 	o = o.withDefaults()
-	o.KeyEnv, o.Batch, o.Concurrency, o.Timeout, o.Retries, o.Cache = "", 0, 0, 0, 0, ""
-	return o
+	files := ""
+	if o.Kind == HF {
+		var err error
+		if files, err = encoder.Digest(o.Path, o.encoder()); err != nil {
+			return "", err
+		}
+	}
+	o.Path, o.KeyEnv, o.Batch, o.Concurrency, o.Timeout, o.Retries, o.Cache = "", "", 0, 0, 0, 0, ""
+	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%s %+v", files, o))), nil
 }
 
 func (o Options) endpoint(key string) endpoint.Options {

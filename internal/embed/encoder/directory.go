@@ -156,16 +156,22 @@ func optionalJSON(dir fs.FS, name string, v any) error {
 	return nil
 }
 
+// modelFiles are read besides the weights.
+var modelFiles = []string{"config.json", "tokenizer.json", "tokenizer_config.json"}
+
 // digest is the SHA-256 of the names and contents of the files that a model is
 // read from: configuration, tokenizer and weights.
 func digest(model fs.FS) ([sha256.Size]byte, error) {
 	all := sha256.New()
+	if _, err := fs.Stat(model, "config.json"); err != nil {
+		return [sha256.Size]byte{}, fault.Inputf("%w: this is no directory of a model", err)
+	}
 	names, err := fs.Glob(model, "*")
 	if err != nil {
 		return [sha256.Size]byte{}, err
 	}
 	for _, name := range names { // in order
-		if name != "config.json" && name != "tokenizer.json" && path.Ext(name) != ".safetensors" {
+		if !slices.Contains(modelFiles, name) && path.Ext(name) != ".safetensors" {
 			continue
 		}
 		one := sha256.New()

@@ -41,27 +41,65 @@ type Encoder struct {
 
 // Open loads the encoder of a directory.
 func Open(path string, opt Options) (*Encoder, error) {
-	e, err := open(os.DirFS(path), opt)
+	dir, err := directory(path)
+	if err != nil {
+		return nil, err
+	}
+	e, err := open(dir, opt)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return e, nil
 }
 
-func open(dir fs.FS, opt Options) (*Encoder, error) {
+// Digest identifies what the vectors of a directory and options depend on,
+// wherever the directory stands. It reads all files and loads nothing.
+func Digest(path string, opt Options) (string, error) {
+	dir, err := directory(path)
+	if err != nil {
+		return "", err
+	}
+	_, _, sum, err := survey(dir, &opt)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return fmt.Sprintf("%x", sum), nil
+}
+
+// directory opens the folder at path.
+func directory(path string) (fs.FS, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, fault.Usagef("sentence encoder: %w", err)
+	case !info.IsDir():
+		return nil, fault.Usagef("sentence encoder: %s is a file; give the directory that holds config.json", path)
+	}
+	return os.DirFS(path), nil
+}
+
+// survey finds the decoder of a directory, how its states are to be pooled, and
+// a digest of all that and of the options, whose defaults it fills in.
+func survey(dir fs.FS, opt *Options) (l layout, model fs.FS, sum [sha256.Size]byte, err error) {
 	opt.Pooling = cmp.Or(opt.Pooling, Auto)
-	l, err := readLayout(dir, opt.Pooling)
+	if l, err = readLayout(dir, opt.Pooling); err != nil {
+		return l, nil, sum, err
+	}
+	if model, err = fs.Sub(dir, l.model); err != nil {
+		return l, nil, sum, err
+	}
+	files, err := digest(model)
+	where := l
+	where.model = ""
+	return l, model, sha256.Sum256(fmt.Appendf(nil, "%x %+v %+v", files, where, Options{Prefix: opt.Prefix, MaxTokens: opt.MaxTokens, Dim: opt.Dim})), err
+}
+
+func open(dir fs.FS, opt Options) (*Encoder, error) {
+	l, folder, sum, err := survey(dir, &opt)
 	if err != nil {
 		return nil, err
 	}
-	folder, err := fs.Sub(dir, l.model)
-	if err != nil {
-		return nil, err
-	}
-	e := &Encoder{}
-	if e.sum, err = digest(folder); err != nil {
-		return nil, err
-	}
+	e := &Encoder{sum: sum}
 	model, err := lm.LoadBase(folder)
 	if err != nil {
 		return nil, err
@@ -135,8 +173,7 @@ func (e *Encoder) resolve(opt Options, l layout, limit int) error {
 // Name implements Embedder. It holds a digest of the directory's files and of the
 // options.
 func (e *Encoder) Name() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%x %+v", e.sum, e.opt))
-	return fmt.Sprintf("encoder/%s/%d/%x", e.opt.Pooling, e.dim, sum[:8])
+	return fmt.Sprintf("encoder/%s/%d/%x", e.opt.Pooling, e.dim, e.sum[:8])
 }
 
 // Dim is the length of the vectors.
