@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gr2/gr2/internal/embed/backend"
 	"github.com/gr2/gr2/internal/evidence"
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/lm"
@@ -17,6 +18,7 @@ type Options struct {
 	Seed      uint64           `yaml:"seed" json:"seed"`
 	Data      DataOptions      `yaml:"data" json:"data"`
 	Slates    SlateOptions     `yaml:"slates" json:"slates"`
+	Embed     backend.Options  `yaml:"embed" json:"embed"`
 	SID       SIDOptions       `yaml:"sid" json:"sid"`
 	Tokenizer TokenizerOptions `yaml:"tokenizer" json:"tokenizer"`
 	Prompt    prompt.Options   `yaml:"prompt" json:"prompt"`
@@ -63,10 +65,8 @@ type SlateOptions struct {
 
 // SIDOptions choose the semantic IDs.
 type SIDOptions struct {
-	Levels int `yaml:"levels" json:"levels"`
-	Width  int `yaml:"width" json:"width"`
-	// Dim is the size of the text embedding.
-	Dim        int `yaml:"dim" json:"dim"`
+	Levels     int `yaml:"levels" json:"levels"`
+	Width      int `yaml:"width" json:"width"`
 	Iterations int `yaml:"iterations" json:"iterations"`
 }
 
@@ -196,9 +196,11 @@ func (o *Options) Validate() error {
 	for _, name := range o.SFT.Orders {
 		c.oneOf("sft.orders", name, o.Slates.Orders...)
 	}
+	if err := o.Embed.Validate(); err != nil {
+		c.wrong = append(c.wrong, err.Error())
+	}
 	c.within("sid.levels", float64(o.SID.Levels), 1, 8)
 	c.within("sid.width", float64(o.SID.Width), 2, 256)
-	c.within("sid.dim", float64(o.SID.Dim), 2, 2048)
 	c.within("sid.iterations", float64(o.SID.Iterations), 1, 1000)
 	c.within("tokenizer.vocab", float64(o.Tokenizer.Vocab), 300, 200000)
 	c.within("prompt.evidence_buckets", float64(o.Prompt.EvidenceBuckets), 3, 64)

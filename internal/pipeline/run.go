@@ -53,6 +53,10 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 			return nil, err // before there is a run folder
 		}
 	}
+	embedder, err := job.Options.Embed.Mark()
+	if err != nil {
+		return nil, err
+	}
 	if err := claim(job.Root); err != nil {
 		return nil, err
 	}
@@ -67,7 +71,7 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 	if err := durable.Sweep(job.Root); err != nil {
 		return nil, err
 	}
-	g, err := assemble(job)
+	g, err := assemble(job, embedder)
 	if err != nil {
 		return nil, err
 	}
