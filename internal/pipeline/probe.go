@@ -63,17 +63,17 @@ type Cost struct {
 
 // probe looks for what a good table can hide: copying, position bias, leaks.
 func (e *evaluation) probe(ctx context.Context, results *eval.Report) error {
-	slates := e.set.test.Slates
+	slates, served := e.set.test.Slates, e.served()
 	p := Probes{
-		CopyRate: eval.CopyRate(rankings(e.answers)),
+		CopyRate: eval.CopyRate(rankings(served.answers)),
 		IDOrder:  eval.ProbeIDOrder(slates, e.data.Catalog, e.job.Options.Eval.Bootstrap, e.job.Options.Seed),
-		Cost:     costOf(e.answers),
+		Cost:     costOf(served.answers),
 		LeftOut:  e.set.test.LeftOut,
 	}
-	p.ValidRate, p.Fallbacks = validity(slates, e.answers)
-	if e.written != nil {
-		w := &Written{CopyRate: eval.CopyRate(rankings(e.written))}
-		w.ValidRate, w.Fallbacks = validity(slates, e.written)
+	p.ValidRate, p.Fallbacks = validity(slates, served.answers)
+	if written := e.reading(served.name + writtenSuffix); written != nil {
+		w := &Written{CopyRate: eval.CopyRate(rankings(written.answers))}
+		w.ValidRate, w.Fallbacks = validity(slates, written.answers)
 		p.Written = w
 	}
 	var err error
@@ -90,13 +90,13 @@ func (e *evaluation) probe(ctx context.Context, results *eval.Report) error {
 // position ranks a sample of the test slates again, shown in random order
 // while every candidate keeps its legacy rank and evidence.
 func (e *evaluation) position(ctx context.Context) (*eval.PositionBias, error) {
-	chosen := e.probeSample()
+	chosen, served := e.probeSample(), e.served()
 	slates, shown := make([]market.Slate, len(chosen)), make([][]int, len(chosen))
 	for i, at := range chosen {
-		slates[i], shown[i] = e.set.test.Slates[at], e.answers[at].Order
+		slates[i], shown[i] = e.set.test.Slates[at], served.answers[at].Order
 	}
 	_, from := eval.Shuffle(slates, e.job.Options.Seed)
-	again, err := e.rank(ctx, e.policy, slates, from, "shuffled")
+	again, err := e.rank(ctx, served.policy, slates, from, "shuffled")
 	if err != nil {
 		return nil, err
 	}
@@ -126,10 +126,10 @@ func validity(slates []market.Slate, answers []rerank.Result) (rate float64, fal
 
 // free decodes a sample of the test slates without the grammar.
 func (e *evaluation) free(ctx context.Context) (FreeDecoding, error) {
-	chosen := e.probeSample()
+	chosen, policy := e.probeSample(), e.served().policy
 	answers, errs := make([]prompt.Output, len(chosen)), make([]error, len(chosen))
 	kernel.Parallel(len(chosen), func(i int) {
-		answers[i], errs[i] = e.policy.Free(ctx, &e.set.test.Slates[chosen[i]])
+		answers[i], errs[i] = policy.Free(ctx, &e.set.test.Slates[chosen[i]])
 	})
 	f := FreeDecoding{N: len(chosen)}
 	var valid [][]int
