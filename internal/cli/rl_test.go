@@ -106,6 +106,12 @@ func TestRLRun(t *testing.T) {
 			t.Errorf("the report has no curve of %s", curve)
 		}
 	}
+	probes := string(gr2(t, "eval", "--run", out, "--probe"))
+	for _, want := range []string{"logged / position / shuffled", "logged / position / reversed", "logged / labels", "copy_rate", "credit"} {
+		if !strings.Contains(probes, want) {
+			t.Errorf("--probe does not print %q:\n%s", want, probes)
+		}
+	}
 	var card struct{ Stage string }
 	if err := json.Unmarshal(content(t, out, "prompt.json"), &card); err != nil || card.Stage != "rl" {
 		t.Errorf("the run serves %q (%v), want rl", card.Stage, err)
