@@ -82,8 +82,8 @@ type bench struct {
 	split *market.Split
 }
 
-// splitSeed orders the events of one day, the same for all cells: cells are
-// paired by target.
+// splitSeed numbers the items and orders the events of one day, the same for all
+// cells, which are paired by target.
 const splitSeed = 1
 
 func openBench(name, dir string) (*bench, error) {
@@ -91,6 +91,7 @@ func openBench(name, dir string) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
+	ds.Number(splitSeed) // so that nothing can follow the order of the files
 	split, err := market.LeaveOneOut(ds, splitSeed)
 	return &bench{name, ds, split}, err
 }
