@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"sid/fit", "evidence"},
 	{"prompt", "reward", "metric"},
 	{"infer", "nn"},
-	{"baseline", "control"},
+	{"baseline", "control", "sid/rqvae"},
 	{"teacher", "compress"},
 	{"rerank"},
 	{"train"},
