@@ -97,7 +97,11 @@ func newPlan(names, only, seeds, part string) (plan, error) {
 				return nil, fmt.Errorf("-seeds: %w", err)
 			}
 			for _, v := range chosen {
-				p = append(p, settings{dataset, v, seed, part, recommender()})
+				o := recommender()
+				if v.Full {
+					o = nextitem.Default()
+				}
+				p = append(p, settings{dataset, v, seed, part, o})
 			}
 		}
 	}
