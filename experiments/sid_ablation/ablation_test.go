@@ -40,7 +40,7 @@ func saveMarket(t *testing.T, dir string) {
 
 func tinyPlan(t *testing.T) plan {
 	t.Helper()
-	p, err := newPlan("beauty", "random,rqkmeans,chosen", "1,2", partTest)
+	p, err := newPlan("beauty", "random,all,rqkmeans-free", "1,2")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,10 +68,10 @@ func TestPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	var table strings.Builder
-	if err := printTable(&table, results, partTest); err != nil {
+	if err := printTable(&table, results); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"### beauty, test, 150 targets", "| random: control, codes drawn at random, unique | 2 | ", "| chosen: ", "| 100.00% |"} {
+	for _, want := range []string{"### beauty, 150 targets", "| random: control, codes drawn at random, unique | 2 | ", "| all: ", "| 100.00% |"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("table has no %q:\n%s", want, table.String())
 		}
@@ -85,7 +85,7 @@ func TestPlan(t *testing.T) {
 	if err := p[:1].run(t.Context(), data, results, work); err == nil || !strings.Contains(err.Error(), "random-1.json has other settings") {
 		t.Errorf("cell of other settings: %v", err)
 	}
-	if left, _ := filepath.Glob(filepath.Join(work, "*", "*", "*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(work, "*", "*")); len(left) > 0 {
 		t.Errorf("finished trainings left %v", left)
 	}
 }
@@ -127,7 +127,7 @@ func TestIntervals(t *testing.T) {
 	inf := math.Inf(1)
 	base := row{cells: []*cell{of(1, 1, inf, 10.5, 3), of(2, 1, 1, inf, inf)}}
 	mine := row{cells: []*cell{of(1, 2, 1, 10, 3), of(2, inf, 1, 9.5, 7), of(3, 1, 1, 1, 1)}} // no seed 3 in base
-	if m := base.cells[0].Measures; m.R10 != .5 || m.Targets != 4 {
+	if m := base.cells[0].Test; m.R10 != .5 || m.Targets != 4 {
 		t.Errorf("%+v", m)
 	}
 	d := metric.PairedDifference([]float64{1, .5, 0, .5}, []float64{.5, 1, 1, 1}, 0, bootstrapSeed)

@@ -30,7 +30,6 @@ type settings struct {
 	Dataset     string           `json:"dataset"`
 	Variant     variant          `json:"variant"`
 	Seed        uint64           `json:"seed"`
-	Part        string           `json:"part"` // whose targets are measured: valid or test
 	Recommender nextitem.Options `json:"recommender"`
 }
 
@@ -43,7 +42,8 @@ type cell struct {
 	Codes      sid.Stats       `json:"codes"` // that the recommender was trained on
 	Order      eval.CodeOrder  `json:"order"`
 	Training   train.Result    `json:"training"`
-	Measures   measures        `json:"measures"`
+	Validation *measures       `json:"validation,omitempty"` // of the validation part
+	Test       measures        `json:"test"`
 	Hits       hits            `json:"hits"`
 	Seconds    seconds         `json:"seconds"`
 }
@@ -61,7 +61,7 @@ type measures struct {
 	N10     float64 `json:"N@10"`
 }
 
-// hits are the targets, by number, whose item has a rank up to 10, and that
+// hits are the test targets, by number, whose item has a rank up to 10, and that
 // rank. Items of one code share their expected rank.
 type hits struct {
 	Target []int     `json:"target"`
@@ -98,7 +98,7 @@ func openBench(name, dir string) (*bench, error) {
 
 // path is the file of a cell.
 func (s *settings) path(results string) string {
-	return filepath.Join(results, s.Part, s.Dataset, fmt.Sprintf("%s-%d.json", s.Variant.Name, s.Seed))
+	return filepath.Join(results, s.Dataset, fmt.Sprintf("%s-%d.json", s.Variant.Name, s.Seed))
 }
 
 // readCell is the cell of a file, nil when there is none. A file of other
@@ -141,7 +141,7 @@ func (b *bench) measure(ctx context.Context, work string, s settings, progress f
 	c.Seconds.Tokenizer = time.Since(began).Seconds()
 
 	began = time.Now()
-	dir := filepath.Join(work, s.Part, s.Dataset, fmt.Sprintf("%s-%d", s.Variant.Name, s.Seed))
+	dir := filepath.Join(work, s.Dataset, fmt.Sprintf("%s-%d", s.Variant.Name, s.Seed))
 	o := s.Recommender
 	o.Seed = s.Seed
 	recommender, result, err := nextitem.Fit(ctx, dir, index, b.split, o, progress)
@@ -151,12 +151,13 @@ func (b *bench) measure(ctx context.Context, work string, s settings, progress f
 	c.Training, c.Seconds.Training = result, time.Since(began).Seconds()
 
 	began = time.Now()
-	targets := b.split.Valid
-	if s.Part == partTest {
-		targets = b.split.Test
-	}
-	ranks, err := recommender.Ranks(ctx, targets, false)
+	ranks, err := recommender.Ranks(ctx, b.split.Valid, false)
 	if err != nil {
+		return nil, err
+	}
+	valid := measuresOf(ranks)
+	c.Validation = &valid
+	if ranks, err = recommender.Ranks(ctx, b.split.Test, false); err != nil {
 		return nil, err
 	}
 	c.take(ranks)
@@ -212,22 +213,29 @@ func (b *bench) tokenize(ctx context.Context, c *cell) (*sid.Index, error) {
 	return index, nil
 }
 
-// take fills in the measures of ranks, one item a target.
-func (c *cell) take(ranks [][]float64) {
+// measuresOf are the means over targets of one item each.
+func measuresOf(ranks [][]float64) measures {
 	each := make([]baseline.Measures, len(ranks))
 	for i, r := range ranks {
 		each[i] = baseline.Measured(r)
+	}
+	m := baseline.Mean(each)
+	return measures{m.Targets, m.R10, m.N10}
+}
+
+// take fills in what the ranks of the test targets say.
+func (c *cell) take(ranks [][]float64) {
+	c.Test = measuresOf(ranks)
+	for i, r := range ranks {
 		if r[0] <= 10 {
 			c.Hits.Target, c.Hits.Rank = append(c.Hits.Target, i), append(c.Hits.Rank, r[0])
 		}
 	}
-	m := baseline.Mean(each)
-	c.Measures = measures{m.Targets, m.R10, m.N10}
 }
 
 // columns are R@10 and N@10 of each target.
 func (c *cell) columns() (recall, ndcg []float64) {
-	ranks := make([]float64, c.Measures.Targets)
+	ranks := make([]float64, c.Test.Targets)
 	for i := range ranks {
 		ranks[i] = math.Inf(1)
 	}

@@ -1,7 +1,7 @@
 // Command sid_ablation measures tokenizers of items by the uniqueness of their
 // semantic IDs and by a recommender of the next item that is trained on them:
 //
-//	sid_ablation [-data FOLDER] [-results FOLDER] [-work FOLDER] [-datasets A,B] [-variants A,B] [-seeds 1,2] [-part test]
+//	sid_ablation [-data FOLDER] [-results FOLDER] [-work FOLDER] [-datasets A,B] [-variants A,B] [-seeds 1,2]
 //	sid_ablation -table [-results FOLDER]
 //
 // A cell is one tokenizer on one data set with one seed. Each has a file in the
@@ -26,12 +26,6 @@ import (
 	"github.com/gr2/gr2/internal/train/nextitem"
 )
 
-// Parts of a split whose targets a cell measures.
-const (
-	partValid = "valid"
-	partTest  = "test"
-)
-
 // datasets are folders of the data folder, in the order of the table.
 var datasets = []string{"beauty", "sports"}
 
@@ -51,15 +45,14 @@ func main() {
 	results := flag.String("results", "experiments/sid_ablation/results", "folder of the cells")
 	work := flag.String("work", "runs/sid_ablation/work", "folder of the training under way")
 	names := flag.String("datasets", strings.Join(datasets, ","), "data sets")
-	only := flag.String("variants", "", "variants; default those of the table")
+	only := flag.String("variants", "", "variants; default all")
 	seeds := flag.String("seeds", "1,2,3", "seeds")
-	part := flag.String("part", partTest, "valid to choose, test to report")
 	threads := flag.Int("threads", 0, "threads; 0 is all cores")
 	onlyTable := flag.Bool("table", false, "print the table of the cells there are")
 	flag.Parse()
 
 	if *onlyTable {
-		if err := printTable(os.Stdout, *results, *part); err != nil {
+		if err := printTable(os.Stdout, *results); err != nil {
 			log.Fatal(err)
 		}
 		return
@@ -67,7 +60,7 @@ func main() {
 	kernel.SetThreads(*threads)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	plan, err := newPlan(*names, *only, *seeds, *part)
+	plan, err := newPlan(*names, *only, *seeds)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -81,10 +74,7 @@ type plan []settings
 
 // newPlan lists the cells seed by seed, so that an unfinished run has every row
 // with few seeds rather than few rows.
-func newPlan(names, only, seeds, part string) (plan, error) {
-	if part != partValid && part != partTest {
-		return nil, fmt.Errorf("-part %q: use valid or test", part)
-	}
+func newPlan(names, only, seeds string) (plan, error) {
 	chosen, err := choose(only)
 	if err != nil {
 		return nil, err
@@ -101,24 +91,19 @@ func newPlan(names, only, seeds, part string) (plan, error) {
 				if v.Full {
 					o = nextitem.Default()
 				}
-				p = append(p, settings{dataset, v, seed, part, o})
+				p = append(p, settings{dataset, v, seed, o})
 			}
 		}
 	}
 	return p, nil
 }
 
-// choose is the variants with these names, or those of the table.
+// choose is the variants with these names, or all.
 func choose(only string) ([]variant, error) {
-	var out []variant
 	if only == "" {
-		for _, v := range variants {
-			if !v.Candidate {
-				out = append(out, v)
-			}
-		}
-		return out, nil
+		return variants, nil
 	}
+	var out []variant
 	for _, name := range strings.Split(only, ",") {
 		at := slices.IndexFunc(variants, func(v variant) bool { return v.Name == name })
 		if at < 0 {
@@ -156,8 +141,8 @@ func (p plan) run(ctx context.Context, data, results, work string) error {
 		if err := c.write(results); err != nil {
 			return err
 		}
-		log.Printf("%s: uniqueness %.4f of nearest codes, %.4f assigned; R@10 %.4f N@10 %.4f; %.0f s", s.path(""),
-			c.Uniqueness.Nearest, c.Uniqueness.Assigned, c.Measures.R10, c.Measures.N10, c.Seconds.Tokenizer+c.Seconds.Training+c.Seconds.Evaluation)
+		log.Printf("%s: uniqueness %.4f of nearest codes, %.4f assigned; R@10 %.4f of validation, %.4f of test; %.0f s", s.path(""),
+			c.Uniqueness.Nearest, c.Uniqueness.Assigned, c.Validation.R10, c.Test.R10, c.Seconds.Tokenizer+c.Seconds.Training+c.Seconds.Evaluation)
 	}
 	return nil
 }

@@ -19,10 +19,10 @@ type row struct {
 }
 
 // readRows is the rows of a data set that have cells, in the order of variants.
-func readRows(results, part, dataset string) ([]row, error) {
+func readRows(results, dataset string) ([]row, error) {
 	var rows []row
 	for _, v := range variants {
-		files, err := filepath.Glob(filepath.Join(results, part, dataset, v.Name+"-*.json"))
+		files, err := filepath.Glob(filepath.Join(results, dataset, v.Name+"-*.json"))
 		if err != nil {
 			return nil, err
 		}
@@ -36,7 +36,7 @@ func readRows(results, part, dataset string) ([]row, error) {
 			if err := json.Unmarshal(b, c); err != nil {
 				return nil, fmt.Errorf("%s: %w", file, err)
 			}
-			if c.Settings.Variant.Name == v.Name { // chosen-free-1.json is no cell of chosen
+			if c.Settings.Variant.Name == v.Name { // chosen-free-1.json is none of chosen
 				r.cells = append(r.cells, c)
 			}
 		}
@@ -49,18 +49,18 @@ func readRows(results, part, dataset string) ([]row, error) {
 }
 
 // printTable writes the Markdown tables of the cells there are.
-func printTable(w io.Writer, results, part string) error {
+func printTable(w io.Writer, results string) error {
 	for _, dataset := range datasets {
-		rows, err := readRows(results, part, dataset)
+		rows, err := readRows(results, dataset)
 		if err != nil {
 			return err
 		}
 		if len(rows) == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "### %s, %s, %d targets\n\n", dataset, part, rows[0].cells[0].Measures.Targets)
-		fmt.Fprintln(w, "| tokenizer | seeds | unique, nearest | unique, assigned | unique, repaired | error | dead codes | R@10 | N@10 | R@10 to chosen | N@10 to chosen | order |")
-		fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|---|")
+		fmt.Fprintf(w, "### %s, %d targets\n\n", dataset, rows[0].cells[0].Test.Targets)
+		fmt.Fprintln(w, "| tokenizer | seeds | unique, nearest | unique, assigned | unique, repaired | error | dead codes | validation R@10 | R@10 | N@10 | R@10 to chosen | N@10 to chosen | order |")
+		fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 		for _, r := range rows {
 			fmt.Fprintln(w, r.line(rows))
 		}
@@ -78,12 +78,15 @@ func (r *row) line(rows []row) string {
 		r.percent(func(c *cell) float64 { return c.Uniqueness.Repaired }),
 		r.mean(func(c *cell) float64 { return c.Error }, 1, "%.3f"),
 		r.mean(func(c *cell) float64 { return float64(c.dead()) }, 1, "%.0f"),
-		r.mean(func(c *cell) float64 { return c.Measures.R10 }, 1, "%.4f"),
-		r.mean(func(c *cell) float64 { return c.Measures.N10 }, 1, "%.4f"),
+		r.validation(),
+		r.mean(func(c *cell) float64 { return c.Test.R10 }, 1, "%.4f"),
+		r.mean(func(c *cell) float64 { return c.Test.N10 }, 1, "%.4f"),
 	}
 	recall, ndcg := "", ""
-	at := slices.IndexFunc(rows, func(o row) bool { return o.variant.Name == chosen })
-	if at >= 0 && r.variant.Name != chosen {
+	switch at := slices.IndexFunc(rows, func(o row) bool { return o.variant.Name == chosen }); {
+	case r.variant.Name == chosen:
+		recall, ndcg = "chosen", "chosen"
+	case at >= 0:
 		recall, ndcg = r.against(&rows[at])
 	}
 	order := "-"
@@ -91,6 +94,14 @@ func (r *row) line(rows []row) string {
 		order = "leaks"
 	}
 	return "| " + strings.Join(append(fields, recall, ndcg, order), " | ") + " |"
+}
+
+// validation is R@10 of the validation part, by which tokenizers are chosen.
+func (r *row) validation() string {
+	if slices.ContainsFunc(r.cells, func(c *cell) bool { return c.Validation == nil }) {
+		return "-"
+	}
+	return r.mean(func(c *cell) float64 { return c.Validation.R10 }, 1, "%.4f")
 }
 
 // dead is the number of codes that no item has, over all levels.
