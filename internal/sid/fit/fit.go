@@ -90,7 +90,7 @@ func Build(catalog *market.Catalog, emb embed.Matrix, opt Options) (*sid.Index, 
 	for i := range ids {
 		ids[i] = catalog.Items[i].ID
 	}
-	nearest := q.Books.nearest(emb)
+	nearest := q.Books.Nearest(emb)
 	codes, err := Assign(q, emb, ids, AssignOptions{Rule: Free, Seed: opt.Seed})
 	if err != nil {
 		return nil, Report{}, err
