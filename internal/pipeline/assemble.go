@@ -20,12 +20,21 @@ const (
 	StageTokenizer = "tokenizer"
 	StageMidtrain  = "midtrain"
 	StageSFT       = "sft"
+	StageRL        = "rl" // left out where rl.steps is 0
 	StageEval      = "eval"
 )
 
 // Stages are the names of all stages, in order.
 func Stages() []string {
-	return []string{StageCatalog, StageBaseline, StageEvidence, StageEmbed, StageSID, StageTokenizer, StageMidtrain, StageSFT, StageEval}
+	return []string{StageCatalog, StageBaseline, StageEvidence, StageEmbed, StageSID, StageTokenizer, StageMidtrain, StageSFT, StageRL, StageEval}
+}
+
+// policyStages are the stages that leave a policy, in order; the last one's serves.
+func (o *Options) policyStages() []string {
+	if o.RL.Steps > 0 {
+		return []string{StageSFT, StageRL}
+	}
+	return []string{StageSFT}
 }
 
 // assemble builds the stage graph of a job. embedder identifies its text
@@ -58,7 +67,11 @@ func assemble(job *Job, embedder string) (*graph, error) {
 	add(StageTokenizer, []any{o.Tokenizer, o.promptOptions()}, w.tokenizerStage, StageSID)
 	add(StageMidtrain, seeded([]any{o.Model, o.Midtrain}), w.midtrainStage, StageTokenizer, StageSID, StageCatalog)
 	add(StageSFT, seeded([]any{o.SFT, o.Midtrain.UserShare, o.Eval.Decode}), w.sftStage, StageMidtrain, StageEvidence, StageBaseline)
-	add(StageEval, seeded(o.Eval), w.evalStage, StageSFT)
+	if o.RL.Steps > 0 {
+		add(StageRL, seeded([]any{o.RL, o.SFT.Orders, o.SFT.ValidShare, o.SFT.ValidSlates, o.Midtrain.UserShare, o.Eval.Decode}), w.rlStage,
+			o.RL.From, StageEvidence, StageBaseline)
+	}
+	add(StageEval, seeded(o.Eval), w.evalStage, o.policyStages()...)
 	return g, nil
 }
 

@@ -25,6 +25,7 @@ type Options struct {
 	Model     ModelOptions     `yaml:"model" json:"model"`
 	Midtrain  MidtrainOptions  `yaml:"midtrain" json:"midtrain"`
 	SFT       SFTOptions       `yaml:"sft" json:"sft"`
+	RL        RLOptions        `yaml:"rl" json:"rl"`
 	Eval      EvalOptions      `yaml:"eval" json:"eval"`
 }
 
@@ -98,6 +99,12 @@ type OptimOptions struct {
 	Decay       float64 `yaml:"decay" json:"decay"`
 	Clip        float64 `yaml:"clip" json:"clip"`             // global gradient norm
 	Checkpoint  int     `yaml:"checkpoint" json:"checkpoint"` // steps
+	// BF16 rounds what matrix products read to bfloat16: faster where the CPU has
+	// full-rate instructions for it.
+	BF16 bool `yaml:"bf16" json:"bf16,omitempty"`
+	// Recompute keeps a layer's input alone for the way back and computes the rest
+	// again: less memory, about a third more work.
+	Recompute bool `yaml:"recompute" json:"recompute,omitempty"`
 }
 
 // MidtrainOptions are the tokenised mid-training (GR2 section 2).
@@ -228,6 +235,7 @@ func (o *Options) Validate() error {
 	c.within("sft.valid_share", o.SFT.ValidShare, 0.05, 1)
 	c.within("sft.validations", float64(o.SFT.Validations), 1, 100)
 	c.within("sft.valid_slates", float64(o.SFT.ValidSlates), 1, 1e6)
+	c.rl(o)
 	c.oneOf("eval.decode", o.Eval.Decode, "generate", "first", "judge")
 	if o.Eval.Decode == "judge" && !o.Prompt.Judge {
 		c.fail("eval.decode is judge and prompt.judge is off; switch it on, or decode by generate")

@@ -82,7 +82,7 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 	if job.Until != "" && job.Until != StageEval {
 		return nil, nil
 	}
-	if err := seal(job); err != nil {
+	if err := sealLast(job); err != nil {
 		return nil, err
 	}
 	if err := publish(job.Root, job.Command); err != nil {
