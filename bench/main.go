@@ -15,15 +15,19 @@ import (
 	"time"
 
 	"github.com/gr2/gr2/bench/compare"
+	"github.com/gr2/gr2/bench/decode"
 	"github.com/gr2/gr2/bench/gemm"
+	"github.com/gr2/gr2/bench/packing"
 	"github.com/gr2/gr2/bench/step"
 	"github.com/gr2/gr2/internal/kernel"
 )
 
 // suites are what can be measured, by name.
 var suites = map[string]func() compare.Suite{
-	"gemm": gemm.Suite,
-	"step": step.Suite,
+	"decode":  decode.Suite,
+	"gemm":    gemm.Suite,
+	"packing": packing.Suite,
+	"step":    step.Suite,
 }
 
 func main() {
@@ -37,6 +41,7 @@ func run() error {
 	var o compare.Options
 	flag.IntVar(&o.Rounds, "rounds", 7, "samples of each contestant")
 	flag.DurationVar(&o.Sample, "sample", 60*time.Millisecond, "about how long a sample takes")
+	flag.DurationVar(&o.Pause, "pause", 250*time.Millisecond, "before a sample, until the threads of the last contestant sleep")
 	flag.IntVar(&o.Threads, "threads", 2, "threads of each contestant")
 	flag.StringVar(&o.Python, "python", "", "Python that has the peers' libraries; without it, gr2 runs alone")
 	only := flag.String("cases", "", "measure cases that match this regular expression")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"time"
 
@@ -18,6 +19,9 @@ type Suite struct {
 	Unit  string // of a case's Work, per second: "GFLOP/s"
 	Peers []Peer
 	Cases []Case
+	// Files writes what peers read, a model say, into a directory that they find
+	// in the environment variable BENCH_FILES; nil when they need nothing.
+	Files func(dir string) error
 }
 
 // Case is one thing to measure.
@@ -34,6 +38,7 @@ type Case struct {
 type Options struct {
 	Rounds   int            // samples of each contestant; at least 5 for a median worth quoting
 	Sample   time.Duration  // about how long a sample takes
+	Pause    time.Duration  // before a sample: idle threads of the last contestant spin for a while
 	Threads  int            // of each contestant
 	Python   string         // interpreter for the peers; empty: no peers
 	Variants []string       // kernel variants to measure
@@ -46,6 +51,15 @@ type contestant struct {
 	sample func(n int) (seconds float64, err error)
 }
 
+// settled is sample with the caches warm, after a pause.
+func (c contestant) settled(n int, pause time.Duration) (seconds float64, err error) {
+	time.Sleep(pause)
+	if _, err := c.sample(1); err != nil {
+		return 0, err
+	}
+	return c.sample(n)
+}
+
 // Run measures the suite. A peer that does not start is left out and named in
 // the report.
 func Run(ctx context.Context, s Suite, o Options) (*Report, error) {
@@ -53,7 +67,12 @@ func Run(ctx context.Context, s Suite, o Options) (*Report, error) {
 	defer kernel.SetThreads(0)
 	defer kernel.Use(kernel.Active()) //nolint:errcheck // it was active
 	r := newReport(s, o)
-	peers, err := startPeers(ctx, s, o, r)
+	files, err := writeFiles(s, o)
+	defer os.RemoveAll(files) //nolint:errcheck // it is temporary
+	if err != nil {
+		return nil, err
+	}
+	peers, err := startPeers(ctx, s, o, files, r)
 	defer func() {
 		for _, p := range peers {
 			p.stop()
@@ -75,13 +94,25 @@ func Run(ctx context.Context, s Suite, o Options) (*Report, error) {
 	return r, nil
 }
 
-func startPeers(ctx context.Context, s Suite, o Options, r *Report) ([]*process, error) {
+// writeFiles returns the directory of the peers' files; empty when they need none.
+func writeFiles(s Suite, o Options) (string, error) {
+	if o.Python == "" || s.Files == nil {
+		return "", nil
+	}
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return "", err
+	}
+	return dir, s.Files(dir)
+}
+
+func startPeers(ctx context.Context, s Suite, o Options, files string, r *Report) ([]*process, error) {
 	if o.Python == "" {
 		return nil, nil
 	}
 	var started []*process
 	for _, p := range s.Peers {
-		proc, err := p.start(ctx, o)
+		proc, err := p.start(ctx, o, files)
 		if err != nil {
 			r.Missing[p.Name] = err.Error()
 			continue
@@ -109,7 +140,7 @@ func measure(ctx context.Context, c Case, o Options, peers []*process) (Result, 
 				return result, err
 			}
 			con := contestants[(i+round)%len(contestants)]
-			seconds, err := con.sample(n)
+			seconds, err := con.settled(n, o.Pause)
 			if err != nil {
 				return result, err
 			}

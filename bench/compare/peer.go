@@ -37,9 +37,8 @@ type process struct {
 	out     *bufio.Scanner
 }
 
-// start runs the script and waits for its greeting. Idle threads of a peer
-// must not spin while others are measured, hence KMP_BLOCKTIME (milliseconds).
-func (p Peer) start(ctx context.Context, o Options) (*process, error) {
+// start runs the script and waits for its greeting.
+func (p Peer) start(ctx context.Context, o Options, files string) (*process, error) {
 	source, err := p.Source.ReadFile(p.Script)
 	if err != nil {
 		return nil, err
@@ -47,7 +46,7 @@ func (p Peer) start(ctx context.Context, o Options) (*process, error) {
 	threads := strconv.Itoa(o.Threads)
 	cmd := exec.CommandContext(ctx, o.Python, append([]string{"-c", string(source)}, p.Args...)...)
 	cmd.Env = append(os.Environ(), "OMP_NUM_THREADS="+threads, "MKL_NUM_THREADS="+threads,
-		"OPENBLAS_NUM_THREADS="+threads, "KMP_BLOCKTIME=1")
+		"OPENBLAS_NUM_THREADS="+threads, "BENCH_FILES="+files)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

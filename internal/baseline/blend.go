@@ -72,7 +72,7 @@ func tuneBlend(b *blend, targets []market.Target, keepSeen bool) (BlendConfig, M
 	}
 	best, top := 0, Measures{N10: -1}
 	for g := range grid {
-		if m := mean(sums[g]); m.N10 > top.N10 {
+		if m := Mean(sums[g]); m.N10 > top.N10 {
 			best, top = g, m
 		}
 	}

@@ -28,7 +28,7 @@ func Evaluate(r Ranker, targets []market.Target, items int, keepSeen bool) Measu
 		}
 		each[i] = measure(row, targets[i].Items)
 	})
-	return mean(each)
+	return Mean(each)
 }
 
 func queriesOf(targets []market.Target) []Query {
@@ -39,8 +39,9 @@ func queriesOf(targets []market.Target) []Query {
 	return queries
 }
 
-// mean adds in the order of the targets, so that it does not depend on threads.
-func mean(each []Measures) Measures {
+// Mean is the mean over targets. It adds in their order, so that it does not
+// depend on threads.
+func Mean(each []Measures) Measures {
 	m := Measures{Targets: len(each)}
 	for _, e := range each {
 		m.R1 += e.R1
@@ -56,13 +57,22 @@ func mean(each []Measures) Measures {
 
 // measure judges one scored and masked row against the items that followed.
 func measure(row []float32, positives []int32) Measures {
-	var m Measures
-	ideal := 0.0
+	ranks := make([]float64, len(positives))
 	for i, item := range positives {
-		rank := expectedRank(row, item)
-		m.R1 += hit(rank, 1, len(positives))
-		m.R5 += hit(rank, 5, len(positives))
-		m.R10 += hit(rank, 10, len(positives))
+		ranks[i] = expectedRank(row, item)
+	}
+	return Measured(ranks)
+}
+
+// Measured judges one target by the ranks of its items, from 1; +Inf for one
+// that is not ranked.
+func Measured(ranks []float64) Measures {
+	m := Measures{Targets: 1}
+	ideal := 0.0
+	for i, rank := range ranks {
+		m.R1 += hit(rank, 1, len(ranks))
+		m.R5 += hit(rank, 5, len(ranks))
+		m.R10 += hit(rank, 10, len(ranks))
 		if rank <= 10 {
 			m.N10 += 1 / math.Log2(1+rank)
 		}

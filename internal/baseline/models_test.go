@@ -273,7 +273,7 @@ func TestShuffleTiesKeepsTimesAndItems(t *testing.T) {
 			time += int64(rapid.IntRange(0, 1).Draw(t, "step"))
 			list = append(list, market.Visit{Item: int32(i), Time: time})
 		}
-		got := shuffleTies(list, rng.New(rapid.Uint64().Draw(t, "seed")))
+		got := market.ShuffleTies(list, rng.New(rapid.Uint64().Draw(t, "seed")))
 		for i := range list {
 			if got[i].Time != list[i].Time || list[got[i].Item].Time != got[i].Time {
 				t.Fatalf("%v became %v", list, got)

@@ -77,7 +77,7 @@ func (f *sasrecFit) fill(order []int, from int, r *rand.Rand) int {
 	f.batch.reset()
 	f.rows, f.targets = f.rows[:0], f.targets[:0]
 	for ; from < len(order) && len(f.rows) < f.model.cfg.Batch; from++ {
-		window := shuffleTies(f.windows[order[from]], r)
+		window := market.ShuffleTies(f.windows[order[from]], r)
 		base := len(f.batch.ids)
 		f.batch.add(window[:len(window)-1])
 		for i := range window[:len(window)-1] {
@@ -108,21 +108,6 @@ func (f *sasrecFit) next(window []market.Visit, i int, r *rand.Rand) int32 {
 		return -1
 	}
 	return window[from+r.IntN(to-from)].Item
-}
-
-// shuffleTies is a copy with each run of equal times in random order.
-func shuffleTies(visits []market.Visit, r *rand.Rand) []market.Visit {
-	out := append([]market.Visit(nil), visits...)
-	for from := 0; from < len(out); {
-		to := from + 1
-		for to < len(out) && out[to].Time == out[from].Time {
-			to++
-		}
-		run := out[from:to]
-		r.Shuffle(len(run), func(i, j int) { run[i], run[j] = run[j], run[i] })
-		from = to
-	}
-	return out
 }
 
 // step makes one update on the batch.

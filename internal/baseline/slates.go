@@ -64,12 +64,12 @@ func (s *Suite) crossFit(ctx context.Context, order string) (Part, error) {
 		all.Slates = append(all.Slates, part.Slates...)
 		all.Positives = append(all.Positives, part.Positives...)
 		each = append(each, measures...)
-		s.report(Progress{Model: order, Fold: fold, Stage: "slates", Done: fold + 1, Total: s.cfg.Slates.Folds, Value: mean(measures).N10})
+		s.report(Progress{Model: order, Fold: fold, Stage: "slates", Done: fold + 1, Total: s.cfg.Slates.Folds, Value: Mean(measures).N10})
 		if err := ctx.Err(); err != nil {
 			return Part{}, err
 		}
 	}
-	all.Events, all.Full = len(each), mean(each)
+	all.Events, all.Full = len(each), Mean(each)
 	all.sort()
 	return all, nil
 }
@@ -93,7 +93,7 @@ func (p *Part) sort() {
 
 func (s *Suite) cut(label string, r Ranker, targets []market.Target) Part {
 	part, each := s.cutEach(label, r, targets)
-	part.Events, part.Full = len(each), mean(each)
+	part.Events, part.Full = len(each), Mean(each)
 	return part
 }
 

@@ -1,5 +1,11 @@
 package embed
 
+import (
+	"math"
+
+	"github.com/gr2/gr2/internal/kernel"
+)
+
 // Matrix is Rows x Cols, row-major.
 type Matrix struct {
 	Rows, Cols int
@@ -13,3 +19,14 @@ func NewMatrix(rows, cols int) Matrix {
 
 // Row is row i, in place.
 func (m Matrix) Row(i int) []float32 { return m.Data[i*m.Cols : (i+1)*m.Cols] }
+
+// Normalize scales x to unit length. What is as good as zero, and what has no
+// finite length, becomes zero.
+func Normalize(x []float32) {
+	norm := math.Sqrt(float64(kernel.Dot(x, x)))
+	if norm > 1e-6 && !math.IsInf(norm, 0) {
+		kernel.Scale(float32(1/norm), x)
+	} else {
+		clear(x)
+	}
+}

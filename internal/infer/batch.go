@@ -24,11 +24,11 @@ type Batch struct {
 	e    *Engine
 	live []*member // sequences that begin with the same page stand together
 
-	reading []*Session // in the pass being put together
-	asking  []*member  // who choose from all logits, at most shareRows
-	hidden  []float32  // of those, (rows, Hidden) and a spare row
-	logits  []float32  // of those, (rows, VocabSize) and a spare row
-	picks   [shareRows]pick
+	reader
+	asking []*member // who choose from all logits, at most shareRows
+	hidden []float32 // of those, (rows, Hidden) and a spare row
+	logits []float32 // of those, (rows, VocabSize) and a spare row
+	picks  [shareRows]pick
 
 	pickTask func(int)
 }
@@ -100,38 +100,12 @@ func (b *Batch) settle() {
 	b.live = left
 }
 
-// read runs the pending tokens of all sequences through the model. A long run,
-// such as a prompt, fills a pass of its own and gains nothing by company.
+// read runs the pending tokens of all sequences through the model.
 func (b *Batch) read() {
-	p := b.e.takePass()
 	for _, m := range b.live {
-		s := m.Session
-		n := len(s.pending)
-		if n == 0 || n > shareRows {
-			s.read()
-			continue
-		}
-		if len(p.places)+n > blockRows {
-			b.runPass(p)
-		}
-		p.add(&s.cache, s.pending)
-		p.want(len(p.places) - 1)
-		b.reading = append(b.reading, s)
+		b.add(m.Session)
 	}
-	b.runPass(p)
-	b.e.putPass(p)
-}
-
-func (b *Batch) runPass(p *pass) {
-	if len(b.reading) == 0 {
-		return
-	}
-	p.run()
-	for i, s := range b.reading {
-		s.arrive(p.output(i))
-	}
-	p.begin()
-	b.reading = b.reading[:0]
+	b.run(b.e)
 }
 
 // choose makes all choices.

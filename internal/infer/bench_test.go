@@ -131,3 +131,38 @@ func BenchmarkFork(b *testing.B) {
 	}
 	_ = fork
 }
+
+// BenchmarkBeam finds the best sequences of a catalog of 10,000 behind
+// histories of 8 items, for 64 users at a time.
+func BenchmarkBeam(b *testing.B) {
+	e := newEngine(b, newModel(b, small))
+	trie := catalog(10000)
+	var requests []infer.BeamRequest
+	for i := range 64 {
+		requests = append(requests, infer.BeamRequest{Session: session(b, e, tokens(small, 33, uint64(i))), Trie: trie, Width: 32})
+	}
+	for b.Loop() {
+		beamOf(b, e, requests...)
+	}
+	b.ReportMetric(b.Elapsed().Seconds()*1e3/float64(b.N*len(requests)), "ms/user")
+}
+
+// catalog is a trie of n random sequences of 4 tokens of 256.
+func catalog(n int) *tree {
+	r := rng.New(1)
+	t := &tree{tokens: [][]int32{nil}, nodes: [][]int32{nil}, parents: []int32{-1}}
+	for range n {
+		node := int32(0)
+		for range 4 {
+			token := int32(r.IntN(256))
+			at := slices.Index(t.tokens[node], token)
+			if at < 0 {
+				at = len(t.nodes[node])
+				t.tokens[node], t.nodes[node] = append(t.tokens[node], token), append(t.nodes[node], int32(len(t.parents)))
+				t.tokens, t.nodes, t.parents = append(t.tokens, nil), append(t.nodes, nil), append(t.parents, node)
+			}
+			node = t.nodes[node][at]
+		}
+	}
+	return t
+}

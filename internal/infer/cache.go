@@ -18,7 +18,11 @@ type cache struct {
 	length int // positions filled
 	pages  []page
 	owned  []bool // parallel to pages
+	spare  *spare // where pages come from and go to; nil: the garbage collector
 }
+
+// spare is pages that nobody uses. It belongs to one goroutine.
+type spare struct{ pages []page }
 
 func newCache(c lm.Config) cache {
 	return cache{layers: c.Layers, heads: c.KVHeads, headDim: c.HeadDim}
@@ -50,7 +54,14 @@ func (c *cache) reserve(n int) {
 	}
 }
 
+// newPage returns a page with arbitrary content.
 func (c *cache) newPage() page {
+	if s := c.spare; s != nil && len(s.pages) > 0 {
+		last := len(s.pages) - 1
+		p := s.pages[last]
+		s.pages = s.pages[:last]
+		return p
+	}
 	return make(page, 2*c.layers*c.heads*pageLen*c.headDim)
 }
 
@@ -74,4 +85,29 @@ func (c *cache) fork() cache {
 	f.pages = append([]page(nil), c.pages[:filled]...)
 	f.owned = make([]bool, filled)
 	return f
+}
+
+// branch is fork for a cache with spare pages, one of whose two will be released
+// before the other is done: a last page that is not full is copied at once, so
+// that both own theirs.
+func (c *cache) branch() cache {
+	last, used := c.length/pageLen, c.length%pageLen
+	if used == 0 || !c.owned[last] {
+		return c.fork()
+	}
+	f := c.fork()
+	c.owned[last] = true
+	f.pages[last], f.owned[last] = c.copyPage(c.pages[last], used), true
+	return f
+}
+
+// release gives the pages that nobody else uses to the spare ones. The cache is
+// lost.
+func (c *cache) release() {
+	for i, p := range c.pages {
+		if c.owned[i] {
+			c.spare.pages = append(c.spare.pages, p)
+		}
+	}
+	c.pages, c.owned, c.length = nil, nil, 0
 }

@@ -36,10 +36,9 @@ func (s *Session) Len() int { return s.cache.length + len(s.pending) }
 // follows the last one. They belong to the session and are valid until its next
 // call. On an error the session is what it was.
 func (s *Session) Feed(tokens []int32) ([]float32, error) {
-	if err := s.check(tokens); err != nil {
+	if err := s.append(tokens...); err != nil {
 		return nil, err
 	}
-	s.pending = append(s.pending, tokens...)
 	return s.Logits()
 }
 
@@ -77,10 +76,8 @@ func (s *Session) Judge(tokens []int32, at []int, choices []int32, layers int) (
 			return nil, fault.Inputf("infer: judgements asked at %v of %d tokens; indices must ascend", at, len(tokens))
 		}
 	}
-	for _, c := range choices {
-		if c < 0 || int(c) >= s.e.cfg.VocabSize {
-			return nil, fault.Inputf("infer: choice %d is outside the vocabulary of %d", c, s.e.cfg.VocabSize)
-		}
+	if err := s.known(choices); err != nil {
+		return nil, err
 	}
 	s.read()
 	if err := s.check(tokens); err != nil {
@@ -110,6 +107,16 @@ func (s *Session) Judge(tokens []int32, at []int, choices []int32, layers int) (
 		s.Truncate(before)
 	}
 	return rows, nil
+}
+
+// known reports choices that the model has no logit of.
+func (s *Session) known(choices []int32) error {
+	for _, c := range choices {
+		if c < 0 || int(c) >= s.e.cfg.VocabSize {
+			return fault.Inputf("infer: choice %d is outside the vocabulary of %d", c, s.e.cfg.VocabSize)
+		}
+	}
+	return nil
 }
 
 // check reports tokens that cannot be appended.
@@ -155,7 +162,12 @@ func (s *Session) arrive(hidden []float32) {
 // Fork returns an independent session with the same sequence. The cache is
 // shared until either writes to it, so a fork costs no forward pass.
 func (s *Session) Fork() *Session {
-	f := &Session{e: s.e, cache: s.cache.fork()}
+	return s.with(s.cache.fork())
+}
+
+// with is a session with the same sequence, in the given cache.
+func (s *Session) with(c cache) *Session {
+	f := &Session{e: s.e, cache: c}
 	f.pending = append(f.pending, s.pending...)
 	f.hidden = append(f.hidden, s.hidden...)
 	f.logits = append(f.logits, s.logits...)

@@ -155,3 +155,23 @@ func rotateAVX2(lo []float32, hi []float32, cos []float32, sin []float32)
 //
 //go:noescape
 func adamWAVX2(p []float32, g []float32, m []float32, v []float32, lr float32, beta1 float32, beta2 float32, eps float32, decay float32, c1 float32, c2 float32)
+
+// absMaxAVX2 is absMaxPortable for AVX2 and FMA.
+//
+//go:noescape
+func absMaxAVX2(x []float32) float32
+
+// toBytes8AVX2 is toBytesPortable for AVX2 and FMA, with a length that is a multiple of 8.
+//
+//go:noescape
+func toBytes8AVX2(dst []uint8, x []float32, by float32)
+
+// dotBytes1AVX2 is dotBytesPortable for AVX2 and FMA, with rows = 1.
+//
+//go:noescape
+func dotBytes1AVX2(panels int, quads int, a []uint8, lda int, aScale []float32, w []int8, wScale []float32, shift []int32, add bool, c []float32, ldc int)
+
+// dotBytes2AVX2 is dotBytesPortable for AVX2 and FMA, with rows = 2.
+//
+//go:noescape
+func dotBytes2AVX2(panels int, quads int, a []uint8, lda int, aScale []float32, w []int8, wScale []float32, shift []int32, add bool, c []float32, ldc int)

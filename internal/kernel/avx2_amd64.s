@@ -3653,3 +3653,369 @@ wholeend:
 done:
 	VZEROUPPER
 	RET
+
+// func absMaxAVX2(x []float32) float32
+// Requires: AVX, AVX2, SSE
+TEXT ·absMaxAVX2(SB), NOSPLIT, $0-28
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   x_len+8(FP), AX
+	MOVQ   x_base+0(FP), CX
+
+unrolled:
+	CMPQ    AX, $+32
+	JLT     unrolledend
+	VMOVUPS (CX), Y4
+	VANDPS  magnitude<>+0(SB), Y4, Y4
+	VPMAXSD Y4, Y0, Y0
+	VMOVUPS 32(CX), Y4
+	VANDPS  magnitude<>+0(SB), Y4, Y4
+	VPMAXSD Y4, Y1, Y1
+	VMOVUPS 64(CX), Y4
+	VANDPS  magnitude<>+0(SB), Y4, Y4
+	VPMAXSD Y4, Y2, Y2
+	VMOVUPS 96(CX), Y4
+	VANDPS  magnitude<>+0(SB), Y4, Y4
+	VPMAXSD Y4, Y3, Y3
+	ADDQ    $+128, CX
+	SUBQ    $+32, AX
+	JMP     unrolled
+
+unrolledend:
+whole:
+	CMPQ    AX, $+8
+	JLT     wholeend
+	VMOVUPS (CX), Y4
+	VANDPS  magnitude<>+0(SB), Y4, Y4
+	VPMAXSD Y4, Y0, Y0
+	ADDQ    $+32, CX
+	SUBQ    $+8, AX
+	JMP     whole
+
+wholeend:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       tailmask<>+0(SB), DX
+	NEGQ       AX
+	VMOVUPS    32(DX)(AX*4), Y4
+	VMASKMOVPS (CX), Y4, Y4
+	VANDPS     magnitude<>+0(SB), Y4, Y4
+	VPMAXSD    Y4, Y0, Y0
+
+done:
+	VPMAXSD      Y1, Y0, Y0
+	VPMAXSD      Y3, Y2, Y2
+	VPMAXSD      Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VPMAXSD      X1, X0, X0
+	VPERMILPS    $0xb1, X0, X1
+	VPMAXSD      X1, X0, X0
+	VPERMILPS    $0x4e, X0, X1
+	VPMAXSD      X1, X0, X0
+	MOVSS        X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+DATA magnitude<>+0(SB)/4, $0x7fffffff
+DATA magnitude<>+4(SB)/4, $0x7fffffff
+DATA magnitude<>+8(SB)/4, $0x7fffffff
+DATA magnitude<>+12(SB)/4, $0x7fffffff
+DATA magnitude<>+16(SB)/4, $0x7fffffff
+DATA magnitude<>+20(SB)/4, $0x7fffffff
+DATA magnitude<>+24(SB)/4, $0x7fffffff
+DATA magnitude<>+28(SB)/4, $0x7fffffff
+GLOBL magnitude<>(SB), RODATA|NOPTR, $32
+
+// func toBytes8AVX2(dst []uint8, x []float32, by float32)
+// Requires: AVX, AVX2
+TEXT ·toBytes8AVX2(SB), NOSPLIT, $0-52
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	VBROADCASTSS by+48(FP), Y0
+	MOVQ         x_len+32(FP), DX
+
+whole:
+	CMPQ         DX, $+8
+	JLT          wholeend
+	VMOVUPS      (CX), Y1
+	VMULPS       Y0, Y1, Y1
+	VCVTPS2DQ    Y1, Y1
+	VPADDD       byteZero<>+0(SB), Y1, Y1
+	VEXTRACTI128 $0x01, Y1, X2
+	VPACKUSDW    X2, X1, X2
+	VPACKUSWB    X2, X2, X2
+	VMOVQ        X2, (AX)
+	ADDQ         $+32, CX
+	ADDQ         $+8, AX
+	SUBQ         $+8, DX
+	JMP          whole
+
+wholeend:
+	VZEROUPPER
+	RET
+
+DATA byteZero<>+0(SB)/4, $0x00000080
+DATA byteZero<>+4(SB)/4, $0x00000080
+DATA byteZero<>+8(SB)/4, $0x00000080
+DATA byteZero<>+12(SB)/4, $0x00000080
+DATA byteZero<>+16(SB)/4, $0x00000080
+DATA byteZero<>+20(SB)/4, $0x00000080
+DATA byteZero<>+24(SB)/4, $0x00000080
+DATA byteZero<>+28(SB)/4, $0x00000080
+GLOBL byteZero<>(SB), RODATA|NOPTR, $32
+
+// func dotBytes1AVX2(panels int, quads int, a []uint8, lda int, aScale []float32, w []int8, wScale []float32, shift []int32, add bool, c []float32, ldc int)
+// Requires: AVX, AVX2
+TEXT ·dotBytes1AVX2(SB), NOSPLIT, $0-184
+	MOVQ w_base+72(FP), AX
+	MOVQ quads+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ panels+0(FP), BX
+
+dotBytes1p1:
+	CMPQ   BX, $+1
+	JLT    dotBytes1p1end
+	MOVQ   a_base+16(FP), SI
+	MOVQ   AX, DI
+	MOVQ   lda+40(FP), R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   quads+8(FP), R8
+
+dotBytes1p1sets:
+	CMPQ         R8, $+2
+	JLT          dotBytes1p1setsend
+	VPBROADCASTD (SI), X8
+	VPMOVZXBW    X8, Y8
+	VPMOVSXBW    (DI), Y9
+	VPMADDWD     Y8, Y9, Y9
+	VPADDD       Y9, Y0, Y0
+	VPMOVSXBW    16(DI), Y9
+	VPMADDWD     Y8, Y9, Y9
+	VPADDD       Y9, Y1, Y1
+	VPMOVSXBW    32(DI), Y9
+	VPMADDWD     Y8, Y9, Y9
+	VPADDD       Y9, Y2, Y2
+	VPMOVSXBW    48(DI), Y9
+	VPMADDWD     Y8, Y9, Y8
+	VPADDD       Y8, Y3, Y3
+	VPBROADCASTD 4(SI), X8
+	VPMOVZXBW    X8, Y8
+	VPMOVSXBW    64(DI), Y9
+	VPMADDWD     Y8, Y9, Y9
+	VPADDD       Y9, Y4, Y4
+	VPMOVSXBW    80(DI), Y9
+	VPMADDWD     Y8, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPMOVSXBW    96(DI), Y9
+	VPMADDWD     Y8, Y9, Y9
+	VPADDD       Y9, Y6, Y6
+	VPMOVSXBW    112(DI), Y9
+	VPMADDWD     Y8, Y9, Y8
+	VPADDD       Y8, Y7, Y7
+	ADDQ         $+8, SI
+	ADDQ         $+128, DI
+	SUBQ         $+2, R8
+	JMP          dotBytes1p1sets
+
+dotBytes1p1setsend:
+dotBytes1p1quads:
+	CMPQ         R8, $+1
+	JLT          dotBytes1p1quadsend
+	VPBROADCASTD (SI), X8
+	VPMOVZXBW    X8, Y8
+	VPMOVSXBW    (DI), Y9
+	VPMADDWD     Y8, Y9, Y9
+	VPADDD       Y9, Y0, Y0
+	VPMOVSXBW    16(DI), Y9
+	VPMADDWD     Y8, Y9, Y9
+	VPADDD       Y9, Y1, Y1
+	VPMOVSXBW    32(DI), Y9
+	VPMADDWD     Y8, Y9, Y9
+	VPADDD       Y9, Y2, Y2
+	VPMOVSXBW    48(DI), Y9
+	VPMADDWD     Y8, Y9, Y8
+	VPADDD       Y8, Y3, Y3
+	ADDQ         $+4, SI
+	ADDQ         $+64, DI
+	SUBQ         $+1, R8
+	JMP          dotBytes1p1quads
+
+dotBytes1p1quadsend:
+	VPADDD       Y4, Y0, Y0
+	VPADDD       Y5, Y1, Y1
+	VPADDD       Y6, Y2, Y2
+	VPADDD       Y7, Y3, Y3
+	VPHADDD      Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VPHADDD      Y3, Y2, Y1
+	VPERMQ       $0xd8, Y1, Y1
+	MOVQ         shift_base+120(FP), SI
+	ADDQ         DX, SI
+	MOVQ         wScale_base+96(FP), DI
+	ADDQ         DX, DI
+	VMOVUPS      (SI), Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVUPS      32(SI), Y2
+	VPADDD       Y2, Y1, Y1
+	VMOVUPS      (DI), Y2
+	VMOVUPS      32(DI), Y3
+	MOVQ         aScale_base+48(FP), SI
+	VBROADCASTSS (SI), Y4
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VMULPS       Y2, Y0, Y0
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y4, Y1, Y1
+	VMULPS       Y3, Y1, Y1
+	MOVQ         c_base+152(FP), SI
+	ADDQ         DX, SI
+	MOVQ         ldc+176(FP), DI
+	SHLQ         $0x02, DI
+	CMPB         add+144(FP), $0x00
+	JE           dotBytes1p1set
+	MOVQ         SI, DI
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+
+dotBytes1p1set:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	LEAQ    (AX)(CX*1), AX
+	ADDQ    $+64, DX
+	SUBQ    $+1, BX
+	JMP     dotBytes1p1
+
+dotBytes1p1end:
+	VZEROUPPER
+	RET
+
+// func dotBytes2AVX2(panels int, quads int, a []uint8, lda int, aScale []float32, w []int8, wScale []float32, shift []int32, add bool, c []float32, ldc int)
+// Requires: AVX, AVX2
+TEXT ·dotBytes2AVX2(SB), NOSPLIT, $0-184
+	MOVQ w_base+72(FP), AX
+	MOVQ quads+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ panels+0(FP), BX
+
+dotBytes2p1:
+	CMPQ   BX, $+1
+	JLT    dotBytes2p1end
+	MOVQ   a_base+16(FP), SI
+	MOVQ   AX, DI
+	MOVQ   lda+40(FP), R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   quads+8(FP), R9
+
+dotBytes2p1quads:
+	CMPQ         R9, $+1
+	JLT          dotBytes2p1quadsend
+	VPBROADCASTD (SI), X8
+	VPMOVZXBW    X8, Y8
+	VPBROADCASTD (SI)(R8*1), X9
+	VPMOVZXBW    X9, Y9
+	VPMOVSXBW    (DI), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y0, Y0
+	VPMADDWD     Y9, Y10, Y11
+	VPADDD       Y11, Y4, Y4
+	VPMOVSXBW    16(DI), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y1, Y1
+	VPMADDWD     Y9, Y10, Y11
+	VPADDD       Y11, Y5, Y5
+	VPMOVSXBW    32(DI), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y2, Y2
+	VPMADDWD     Y9, Y10, Y11
+	VPADDD       Y11, Y6, Y6
+	VPMOVSXBW    48(DI), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y3, Y3
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y7, Y7
+	ADDQ         $+4, SI
+	ADDQ         $+64, DI
+	SUBQ         $+1, R9
+	JMP          dotBytes2p1quads
+
+dotBytes2p1quadsend:
+	VPHADDD      Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VPHADDD      Y3, Y2, Y1
+	VPERMQ       $0xd8, Y1, Y1
+	VPHADDD      Y5, Y4, Y2
+	VPERMQ       $0xd8, Y2, Y2
+	VPHADDD      Y7, Y6, Y3
+	VPERMQ       $0xd8, Y3, Y3
+	MOVQ         shift_base+120(FP), SI
+	ADDQ         DX, SI
+	MOVQ         wScale_base+96(FP), DI
+	ADDQ         DX, DI
+	VMOVUPS      (SI), Y4
+	VPADDD       Y4, Y0, Y0
+	VPADDD       Y4, Y2, Y2
+	VMOVUPS      32(SI), Y4
+	VPADDD       Y4, Y1, Y1
+	VPADDD       Y4, Y3, Y3
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	MOVQ         aScale_base+48(FP), SI
+	VBROADCASTSS (SI), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y6, Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y6, Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VBROADCASTSS 4(SI), Y6
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y6, Y2, Y2
+	VMULPS       Y4, Y2, Y2
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y6, Y3, Y3
+	VMULPS       Y5, Y3, Y3
+	MOVQ         c_base+152(FP), SI
+	ADDQ         DX, SI
+	MOVQ         ldc+176(FP), DI
+	SHLQ         $0x02, DI
+	CMPB         add+144(FP), $0x00
+	JE           dotBytes2p1set
+	MOVQ         SI, R8
+	VADDPS       (R8), Y0, Y0
+	VADDPS       32(R8), Y1, Y1
+	ADDQ         DI, R8
+	VADDPS       (R8), Y2, Y2
+	VADDPS       32(R8), Y3, Y3
+
+dotBytes2p1set:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	ADDQ    DI, SI
+	VMOVUPS Y2, (SI)
+	VMOVUPS Y3, 32(SI)
+	LEAQ    (AX)(CX*1), AX
+	ADDQ    $+64, DX
+	SUBQ    $+1, BX
+	JMP     dotBytes2p1
+
+dotBytes2p1end:
+	VZEROUPPER
+	RET

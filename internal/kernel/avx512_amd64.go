@@ -185,3 +185,43 @@ func rotateAVX512(lo []float32, hi []float32, cos []float32, sin []float32)
 //
 //go:noescape
 func adamWAVX512(p []float32, g []float32, m []float32, v []float32, lr float32, beta1 float32, beta2 float32, eps float32, decay float32, c1 float32, c2 float32)
+
+// absMaxAVX512 is absMaxPortable for AVX-512.
+//
+//go:noescape
+func absMaxAVX512(x []float32) float32
+
+// toBytes16AVX512 is toBytesPortable for AVX-512, with a length that is a multiple of 16.
+//
+//go:noescape
+func toBytes16AVX512(dst []uint8, x []float32, by float32)
+
+// dotBytes1AVX512 is dotBytesPortable for AVX-512, with rows = 1.
+//
+//go:noescape
+func dotBytes1AVX512(panels int, quads int, a []uint8, lda int, aScale []float32, w []int8, wScale []float32, shift []int32, add bool, c []float32, ldc int)
+
+// dotBytes2AVX512 is dotBytesPortable for AVX-512, with rows = 2.
+//
+//go:noescape
+func dotBytes2AVX512(panels int, quads int, a []uint8, lda int, aScale []float32, w []int8, wScale []float32, shift []int32, add bool, c []float32, ldc int)
+
+// dotBytes3AVX512 is dotBytesPortable for AVX-512, with rows = 3.
+//
+//go:noescape
+func dotBytes3AVX512(panels int, quads int, a []uint8, lda int, aScale []float32, w []int8, wScale []float32, shift []int32, add bool, c []float32, ldc int)
+
+// dotBytes4AVX512 is dotBytesPortable for AVX-512, with rows = 4.
+//
+//go:noescape
+func dotBytes4AVX512(panels int, quads int, a []uint8, lda int, aScale []float32, w []int8, wScale []float32, shift []int32, add bool, c []float32, ldc int)
+
+// dotBytes5AVX512 is dotBytesPortable for AVX-512, with rows = 5.
+//
+//go:noescape
+func dotBytes5AVX512(panels int, quads int, a []uint8, lda int, aScale []float32, w []int8, wScale []float32, shift []int32, add bool, c []float32, ldc int)
+
+// dotBytes6AVX512 is dotBytesPortable for AVX-512, with rows = 6.
+//
+//go:noescape
+func dotBytes6AVX512(panels int, quads int, a []uint8, lda int, aScale []float32, w []int8, wScale []float32, shift []int32, add bool, c []float32, ldc int)

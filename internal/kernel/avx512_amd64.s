@@ -5982,3 +5982,1994 @@ wholeend:
 done:
 	VZEROUPPER
 	RET
+
+// func absMaxAVX512(x []float32) float32
+// Requires: AVX, AVX2, AVX512DQ, AVX512F, AVX512VL, BMI2, SSE
+TEXT ·absMaxAVX512(SB), NOSPLIT, $0-28
+	VBROADCASTSS magnitude<>+0(SB), Z0
+	VXORPS       Z1, Z1, Z1
+	VXORPS       Z2, Z2, Z2
+	VXORPS       Z3, Z3, Z3
+	VXORPS       Z4, Z4, Z4
+	MOVQ         x_len+8(FP), AX
+	MOVQ         x_base+0(FP), CX
+
+unrolled:
+	CMPQ    AX, $+64
+	JLT     unrolledend
+	VMOVUPS (CX), Z5
+	VANDPS  Z0, Z5, Z5
+	VPMAXSD Z5, Z1, Z1
+	VMOVUPS 64(CX), Z5
+	VANDPS  Z0, Z5, Z5
+	VPMAXSD Z5, Z2, Z2
+	VMOVUPS 128(CX), Z5
+	VANDPS  Z0, Z5, Z5
+	VPMAXSD Z5, Z3, Z3
+	VMOVUPS 192(CX), Z5
+	VANDPS  Z0, Z5, Z5
+	VPMAXSD Z5, Z4, Z4
+	ADDQ    $+256, CX
+	SUBQ    $+64, AX
+	JMP     unrolled
+
+unrolledend:
+whole:
+	CMPQ    AX, $+16
+	JLT     wholeend
+	VMOVUPS (CX), Z5
+	VANDPS  Z0, Z5, Z5
+	VPMAXSD Z5, Z1, Z1
+	ADDQ    $+64, CX
+	SUBQ    $+16, AX
+	JMP     whole
+
+wholeend:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0xffffffff, DX
+	BZHIL     AX, DX, DX
+	KMOVW     DX, K1
+	VMOVUPS.Z (CX), K1, Z5
+	VANDPS    Z0, Z5, Z5
+	VPMAXSD   Z5, Z1, Z1
+
+done:
+	VPMAXSD       Z2, Z1, Z1
+	VPMAXSD       Z4, Z3, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VPMAXSD       Y0, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X0
+	VPMAXSD       X0, X1, X1
+	VPERMILPS     $0xb1, X1, X0
+	VPMAXSD       X0, X1, X1
+	VPERMILPS     $0x4e, X1, X0
+	VPMAXSD       X0, X1, X1
+	MOVSS         X1, ret+24(FP)
+	VZEROUPPER
+	RET
+
+DATA magnitude<>+0(SB)/4, $0x7fffffff
+GLOBL magnitude<>(SB), RODATA|NOPTR, $4
+
+// func toBytes16AVX512(dst []uint8, x []float32, by float32)
+// Requires: AVX, AVX512F
+TEXT ·toBytes16AVX512(SB), NOSPLIT, $0-52
+	VBROADCASTSS byteZero<>+0(SB), Z0
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	VBROADCASTSS by+48(FP), Z1
+	MOVQ         x_len+32(FP), DX
+
+whole:
+	CMPQ      DX, $+16
+	JLT       wholeend
+	VMOVUPS   (CX), Z2
+	VMULPS    Z1, Z2, Z2
+	VCVTPS2DQ Z2, Z2
+	VPADDD    Z0, Z2, Z2
+	VPMOVDB   Z2, (AX)
+	ADDQ      $+64, CX
+	ADDQ      $+16, AX
+	SUBQ      $+16, DX
+	JMP       whole
+
+wholeend:
+	VZEROUPPER
+	RET
+
+DATA byteZero<>+0(SB)/4, $0x00000080
+GLOBL byteZero<>(SB), RODATA|NOPTR, $4
+
+// func dotBytes1AVX512(panels int, quads int, a []uint8, lda int, aScale []float32, w []int8, wScale []float32, shift []int32, add bool, c []float32, ldc int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·dotBytes1AVX512(SB), NOSPLIT, $0-184
+	MOVQ w_base+72(FP), AX
+	MOVQ quads+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ panels+0(FP), BX
+
+dotBytes1p4:
+	CMPQ   BX, $+4
+	JLT    dotBytes1p4end
+	MOVQ   a_base+16(FP), SI
+	MOVQ   AX, DI
+	MOVQ   lda+40(FP), R8
+	LEAQ   (CX)(CX*2), R8
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	MOVQ   quads+8(FP), R9
+
+dotBytes1p4sets:
+	CMPQ         R9, $+2
+	JLT          dotBytes1p4setsend
+	VMOVUPS      (DI), Z8
+	VMOVUPS      (DI)(CX*1), Z9
+	VMOVUPS      (DI)(CX*2), Z10
+	VMOVUPS      (DI)(R8*1), Z11
+	VPBROADCASTD (SI), Z12
+	VPDPBUSD     Z8, Z12, Z0
+	VPDPBUSD     Z9, Z12, Z1
+	VPDPBUSD     Z10, Z12, Z2
+	VPDPBUSD     Z11, Z12, Z3
+	VMOVUPS      64(DI), Z8
+	VMOVUPS      64(DI)(CX*1), Z9
+	VMOVUPS      64(DI)(CX*2), Z10
+	VMOVUPS      64(DI)(R8*1), Z11
+	VPBROADCASTD 4(SI), Z12
+	VPDPBUSD     Z8, Z12, Z4
+	VPDPBUSD     Z9, Z12, Z5
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z11, Z12, Z7
+	ADDQ         $+8, SI
+	ADDQ         $+128, DI
+	SUBQ         $+2, R9
+	JMP          dotBytes1p4sets
+
+dotBytes1p4setsend:
+dotBytes1p4quads:
+	CMPQ         R9, $+1
+	JLT          dotBytes1p4quadsend
+	VMOVUPS      (DI), Z8
+	VMOVUPS      (DI)(CX*1), Z9
+	VMOVUPS      (DI)(CX*2), Z10
+	VMOVUPS      (DI)(R8*1), Z11
+	VPBROADCASTD (SI), Z12
+	VPDPBUSD     Z8, Z12, Z0
+	VPDPBUSD     Z9, Z12, Z1
+	VPDPBUSD     Z10, Z12, Z2
+	VPDPBUSD     Z11, Z12, Z3
+	ADDQ         $+4, SI
+	ADDQ         $+64, DI
+	SUBQ         $+1, R9
+	JMP          dotBytes1p4quads
+
+dotBytes1p4quadsend:
+	VPADDD       Z4, Z0, Z0
+	VPADDD       Z5, Z1, Z1
+	VPADDD       Z6, Z2, Z2
+	VPADDD       Z7, Z3, Z3
+	MOVQ         shift_base+120(FP), SI
+	ADDQ         DX, SI
+	MOVQ         wScale_base+96(FP), DI
+	ADDQ         DX, DI
+	VMOVUPS      (SI), Z4
+	VPADDD       Z4, Z0, Z0
+	VMOVUPS      64(SI), Z4
+	VPADDD       Z4, Z1, Z1
+	VMOVUPS      128(SI), Z4
+	VPADDD       Z4, Z2, Z2
+	VMOVUPS      192(SI), Z4
+	VPADDD       Z4, Z3, Z3
+	VMOVUPS      (DI), Z4
+	VMOVUPS      64(DI), Z5
+	VMOVUPS      128(DI), Z6
+	VMOVUPS      192(DI), Z7
+	MOVQ         aScale_base+48(FP), SI
+	VBROADCASTSS (SI), Z8
+	VCVTDQ2PS    Z0, Z0
+	VMULPS       Z8, Z0, Z0
+	VMULPS       Z4, Z0, Z0
+	VCVTDQ2PS    Z1, Z1
+	VMULPS       Z8, Z1, Z1
+	VMULPS       Z5, Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z8, Z2, Z2
+	VMULPS       Z6, Z2, Z2
+	VCVTDQ2PS    Z3, Z3
+	VMULPS       Z8, Z3, Z3
+	VMULPS       Z7, Z3, Z3
+	MOVQ         c_base+152(FP), SI
+	ADDQ         DX, SI
+	MOVQ         ldc+176(FP), DI
+	SHLQ         $0x02, DI
+	CMPB         add+144(FP), $0x00
+	JE           dotBytes1p4set
+	MOVQ         SI, DI
+	VADDPS       (DI), Z0, Z0
+	VADDPS       64(DI), Z1, Z1
+	VADDPS       128(DI), Z2, Z2
+	VADDPS       192(DI), Z3, Z3
+
+dotBytes1p4set:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	LEAQ    (AX)(CX*4), AX
+	ADDQ    $+256, DX
+	SUBQ    $+4, BX
+	JMP     dotBytes1p4
+
+dotBytes1p4end:
+dotBytes1p1:
+	CMPQ   BX, $+1
+	JLT    dotBytes1p1end
+	MOVQ   a_base+16(FP), SI
+	MOVQ   AX, DI
+	MOVQ   lda+40(FP), R8
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	MOVQ   quads+8(FP), R8
+
+dotBytes1p1sets:
+	CMPQ         R8, $+8
+	JLT          dotBytes1p1setsend
+	VMOVUPS      (DI), Z8
+	VPBROADCASTD (SI), Z9
+	VPDPBUSD     Z8, Z9, Z0
+	VMOVUPS      64(DI), Z8
+	VPBROADCASTD 4(SI), Z9
+	VPDPBUSD     Z8, Z9, Z1
+	VMOVUPS      128(DI), Z8
+	VPBROADCASTD 8(SI), Z9
+	VPDPBUSD     Z8, Z9, Z2
+	VMOVUPS      192(DI), Z8
+	VPBROADCASTD 12(SI), Z9
+	VPDPBUSD     Z8, Z9, Z3
+	VMOVUPS      256(DI), Z8
+	VPBROADCASTD 16(SI), Z9
+	VPDPBUSD     Z8, Z9, Z4
+	VMOVUPS      320(DI), Z8
+	VPBROADCASTD 20(SI), Z9
+	VPDPBUSD     Z8, Z9, Z5
+	VMOVUPS      384(DI), Z8
+	VPBROADCASTD 24(SI), Z9
+	VPDPBUSD     Z8, Z9, Z6
+	VMOVUPS      448(DI), Z8
+	VPBROADCASTD 28(SI), Z9
+	VPDPBUSD     Z8, Z9, Z7
+	ADDQ         $+32, SI
+	ADDQ         $+512, DI
+	SUBQ         $+8, R8
+	JMP          dotBytes1p1sets
+
+dotBytes1p1setsend:
+dotBytes1p1quads:
+	CMPQ         R8, $+1
+	JLT          dotBytes1p1quadsend
+	VMOVUPS      (DI), Z8
+	VPBROADCASTD (SI), Z9
+	VPDPBUSD     Z8, Z9, Z0
+	ADDQ         $+4, SI
+	ADDQ         $+64, DI
+	SUBQ         $+1, R8
+	JMP          dotBytes1p1quads
+
+dotBytes1p1quadsend:
+	VPADDD       Z1, Z0, Z0
+	VPADDD       Z2, Z0, Z0
+	VPADDD       Z3, Z0, Z0
+	VPADDD       Z4, Z0, Z0
+	VPADDD       Z5, Z0, Z0
+	VPADDD       Z6, Z0, Z0
+	VPADDD       Z7, Z0, Z0
+	MOVQ         shift_base+120(FP), SI
+	ADDQ         DX, SI
+	MOVQ         wScale_base+96(FP), DI
+	ADDQ         DX, DI
+	VMOVUPS      (SI), Z1
+	VPADDD       Z1, Z0, Z0
+	VMOVUPS      (DI), Z1
+	MOVQ         aScale_base+48(FP), SI
+	VBROADCASTSS (SI), Z2
+	VCVTDQ2PS    Z0, Z0
+	VMULPS       Z2, Z0, Z0
+	VMULPS       Z1, Z0, Z0
+	MOVQ         c_base+152(FP), SI
+	ADDQ         DX, SI
+	MOVQ         ldc+176(FP), DI
+	SHLQ         $0x02, DI
+	CMPB         add+144(FP), $0x00
+	JE           dotBytes1p1set
+	MOVQ         SI, DI
+	VADDPS       (DI), Z0, Z0
+
+dotBytes1p1set:
+	VMOVUPS Z0, (SI)
+	LEAQ    (AX)(CX*1), AX
+	ADDQ    $+64, DX
+	SUBQ    $+1, BX
+	JMP     dotBytes1p1
+
+dotBytes1p1end:
+	VZEROUPPER
+	RET
+
+// func dotBytes2AVX512(panels int, quads int, a []uint8, lda int, aScale []float32, w []int8, wScale []float32, shift []int32, add bool, c []float32, ldc int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·dotBytes2AVX512(SB), NOSPLIT, $0-184
+	MOVQ w_base+72(FP), AX
+	MOVQ quads+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ panels+0(FP), BX
+
+dotBytes2p4:
+	CMPQ   BX, $+4
+	JLT    dotBytes2p4end
+	MOVQ   a_base+16(FP), SI
+	MOVQ   AX, DI
+	MOVQ   lda+40(FP), R8
+	LEAQ   (CX)(CX*2), R9
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	MOVQ   quads+8(FP), R10
+
+dotBytes2p4quads:
+	CMPQ         R10, $+1
+	JLT          dotBytes2p4quadsend
+	VMOVUPS      (DI), Z8
+	VMOVUPS      (DI)(CX*1), Z9
+	VMOVUPS      (DI)(CX*2), Z10
+	VMOVUPS      (DI)(R9*1), Z11
+	VPBROADCASTD (SI), Z12
+	VPDPBUSD     Z8, Z12, Z0
+	VPDPBUSD     Z9, Z12, Z1
+	VPDPBUSD     Z10, Z12, Z2
+	VPDPBUSD     Z11, Z12, Z3
+	VPBROADCASTD (SI)(R8*1), Z12
+	VPDPBUSD     Z8, Z12, Z4
+	VPDPBUSD     Z9, Z12, Z5
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z11, Z12, Z7
+	ADDQ         $+4, SI
+	ADDQ         $+64, DI
+	SUBQ         $+1, R10
+	JMP          dotBytes2p4quads
+
+dotBytes2p4quadsend:
+	MOVQ         shift_base+120(FP), SI
+	ADDQ         DX, SI
+	MOVQ         wScale_base+96(FP), DI
+	ADDQ         DX, DI
+	VMOVUPS      (SI), Z8
+	VPADDD       Z8, Z0, Z0
+	VPADDD       Z8, Z4, Z4
+	VMOVUPS      64(SI), Z8
+	VPADDD       Z8, Z1, Z1
+	VPADDD       Z8, Z5, Z5
+	VMOVUPS      128(SI), Z8
+	VPADDD       Z8, Z2, Z2
+	VPADDD       Z8, Z6, Z6
+	VMOVUPS      192(SI), Z8
+	VPADDD       Z8, Z3, Z3
+	VPADDD       Z8, Z7, Z7
+	VMOVUPS      (DI), Z8
+	VMOVUPS      64(DI), Z9
+	VMOVUPS      128(DI), Z10
+	VMOVUPS      192(DI), Z11
+	MOVQ         aScale_base+48(FP), SI
+	VBROADCASTSS (SI), Z12
+	VCVTDQ2PS    Z0, Z0
+	VMULPS       Z12, Z0, Z0
+	VMULPS       Z8, Z0, Z0
+	VCVTDQ2PS    Z1, Z1
+	VMULPS       Z12, Z1, Z1
+	VMULPS       Z9, Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z12, Z2, Z2
+	VMULPS       Z10, Z2, Z2
+	VCVTDQ2PS    Z3, Z3
+	VMULPS       Z12, Z3, Z3
+	VMULPS       Z11, Z3, Z3
+	VBROADCASTSS 4(SI), Z12
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z12, Z4, Z4
+	VMULPS       Z8, Z4, Z4
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z12, Z5, Z5
+	VMULPS       Z9, Z5, Z5
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z12, Z6, Z6
+	VMULPS       Z10, Z6, Z6
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z12, Z7, Z7
+	VMULPS       Z11, Z7, Z7
+	MOVQ         c_base+152(FP), SI
+	ADDQ         DX, SI
+	MOVQ         ldc+176(FP), DI
+	SHLQ         $0x02, DI
+	CMPB         add+144(FP), $0x00
+	JE           dotBytes2p4set
+	MOVQ         SI, R8
+	VADDPS       (R8), Z0, Z0
+	VADDPS       64(R8), Z1, Z1
+	VADDPS       128(R8), Z2, Z2
+	VADDPS       192(R8), Z3, Z3
+	ADDQ         DI, R8
+	VADDPS       (R8), Z4, Z4
+	VADDPS       64(R8), Z5, Z5
+	VADDPS       128(R8), Z6, Z6
+	VADDPS       192(R8), Z7, Z7
+
+dotBytes2p4set:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	ADDQ    DI, SI
+	VMOVUPS Z4, (SI)
+	VMOVUPS Z5, 64(SI)
+	VMOVUPS Z6, 128(SI)
+	VMOVUPS Z7, 192(SI)
+	LEAQ    (AX)(CX*4), AX
+	ADDQ    $+256, DX
+	SUBQ    $+4, BX
+	JMP     dotBytes2p4
+
+dotBytes2p4end:
+dotBytes2p1:
+	CMPQ   BX, $+1
+	JLT    dotBytes2p1end
+	MOVQ   a_base+16(FP), SI
+	MOVQ   AX, DI
+	MOVQ   lda+40(FP), R8
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	MOVQ   quads+8(FP), R9
+
+dotBytes2p1sets:
+	CMPQ         R9, $+4
+	JLT          dotBytes2p1setsend
+	VMOVUPS      (DI), Z8
+	VPBROADCASTD (SI), Z9
+	VPDPBUSD     Z8, Z9, Z0
+	VPBROADCASTD (SI)(R8*1), Z9
+	VPDPBUSD     Z8, Z9, Z1
+	VMOVUPS      64(DI), Z8
+	VPBROADCASTD 4(SI), Z9
+	VPDPBUSD     Z8, Z9, Z2
+	VPBROADCASTD 4(SI)(R8*1), Z9
+	VPDPBUSD     Z8, Z9, Z3
+	VMOVUPS      128(DI), Z8
+	VPBROADCASTD 8(SI), Z9
+	VPDPBUSD     Z8, Z9, Z4
+	VPBROADCASTD 8(SI)(R8*1), Z9
+	VPDPBUSD     Z8, Z9, Z5
+	VMOVUPS      192(DI), Z8
+	VPBROADCASTD 12(SI), Z9
+	VPDPBUSD     Z8, Z9, Z6
+	VPBROADCASTD 12(SI)(R8*1), Z9
+	VPDPBUSD     Z8, Z9, Z7
+	ADDQ         $+16, SI
+	ADDQ         $+256, DI
+	SUBQ         $+4, R9
+	JMP          dotBytes2p1sets
+
+dotBytes2p1setsend:
+dotBytes2p1quads:
+	CMPQ         R9, $+1
+	JLT          dotBytes2p1quadsend
+	VMOVUPS      (DI), Z8
+	VPBROADCASTD (SI), Z9
+	VPDPBUSD     Z8, Z9, Z0
+	VPBROADCASTD (SI)(R8*1), Z9
+	VPDPBUSD     Z8, Z9, Z1
+	ADDQ         $+4, SI
+	ADDQ         $+64, DI
+	SUBQ         $+1, R9
+	JMP          dotBytes2p1quads
+
+dotBytes2p1quadsend:
+	VPADDD       Z2, Z0, Z0
+	VPADDD       Z4, Z0, Z0
+	VPADDD       Z6, Z0, Z0
+	VPADDD       Z3, Z1, Z1
+	VPADDD       Z5, Z1, Z1
+	VPADDD       Z7, Z1, Z1
+	MOVQ         shift_base+120(FP), SI
+	ADDQ         DX, SI
+	MOVQ         wScale_base+96(FP), DI
+	ADDQ         DX, DI
+	VMOVUPS      (SI), Z2
+	VPADDD       Z2, Z0, Z0
+	VPADDD       Z2, Z1, Z1
+	VMOVUPS      (DI), Z2
+	MOVQ         aScale_base+48(FP), SI
+	VBROADCASTSS (SI), Z3
+	VCVTDQ2PS    Z0, Z0
+	VMULPS       Z3, Z0, Z0
+	VMULPS       Z2, Z0, Z0
+	VBROADCASTSS 4(SI), Z3
+	VCVTDQ2PS    Z1, Z1
+	VMULPS       Z3, Z1, Z1
+	VMULPS       Z2, Z1, Z1
+	MOVQ         c_base+152(FP), SI
+	ADDQ         DX, SI
+	MOVQ         ldc+176(FP), DI
+	SHLQ         $0x02, DI
+	CMPB         add+144(FP), $0x00
+	JE           dotBytes2p1set
+	MOVQ         SI, R8
+	VADDPS       (R8), Z0, Z0
+	ADDQ         DI, R8
+	VADDPS       (R8), Z1, Z1
+
+dotBytes2p1set:
+	VMOVUPS Z0, (SI)
+	ADDQ    DI, SI
+	VMOVUPS Z1, (SI)
+	LEAQ    (AX)(CX*1), AX
+	ADDQ    $+64, DX
+	SUBQ    $+1, BX
+	JMP     dotBytes2p1
+
+dotBytes2p1end:
+	VZEROUPPER
+	RET
+
+// func dotBytes3AVX512(panels int, quads int, a []uint8, lda int, aScale []float32, w []int8, wScale []float32, shift []int32, add bool, c []float32, ldc int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·dotBytes3AVX512(SB), NOSPLIT, $0-184
+	MOVQ w_base+72(FP), AX
+	MOVQ quads+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ panels+0(FP), BX
+
+dotBytes3p4:
+	CMPQ   BX, $+4
+	JLT    dotBytes3p4end
+	MOVQ   a_base+16(FP), SI
+	MOVQ   AX, DI
+	MOVQ   lda+40(FP), R8
+	LEAQ   (CX)(CX*2), R9
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	MOVQ   quads+8(FP), R10
+
+dotBytes3p4quads:
+	CMPQ         R10, $+1
+	JLT          dotBytes3p4quadsend
+	VMOVUPS      (DI), Z12
+	VMOVUPS      (DI)(CX*1), Z13
+	VMOVUPS      (DI)(CX*2), Z14
+	VMOVUPS      (DI)(R9*1), Z15
+	VPBROADCASTD (SI), Z16
+	VPDPBUSD     Z12, Z16, Z0
+	VPDPBUSD     Z13, Z16, Z1
+	VPDPBUSD     Z14, Z16, Z2
+	VPDPBUSD     Z15, Z16, Z3
+	VPBROADCASTD (SI)(R8*1), Z16
+	VPDPBUSD     Z12, Z16, Z4
+	VPDPBUSD     Z13, Z16, Z5
+	VPDPBUSD     Z14, Z16, Z6
+	VPDPBUSD     Z15, Z16, Z7
+	VPBROADCASTD (SI)(R8*2), Z16
+	VPDPBUSD     Z12, Z16, Z8
+	VPDPBUSD     Z13, Z16, Z9
+	VPDPBUSD     Z14, Z16, Z10
+	VPDPBUSD     Z15, Z16, Z11
+	ADDQ         $+4, SI
+	ADDQ         $+64, DI
+	SUBQ         $+1, R10
+	JMP          dotBytes3p4quads
+
+dotBytes3p4quadsend:
+	MOVQ         shift_base+120(FP), SI
+	ADDQ         DX, SI
+	MOVQ         wScale_base+96(FP), DI
+	ADDQ         DX, DI
+	VMOVUPS      (SI), Z12
+	VPADDD       Z12, Z0, Z0
+	VPADDD       Z12, Z4, Z4
+	VPADDD       Z12, Z8, Z8
+	VMOVUPS      64(SI), Z12
+	VPADDD       Z12, Z1, Z1
+	VPADDD       Z12, Z5, Z5
+	VPADDD       Z12, Z9, Z9
+	VMOVUPS      128(SI), Z12
+	VPADDD       Z12, Z2, Z2
+	VPADDD       Z12, Z6, Z6
+	VPADDD       Z12, Z10, Z10
+	VMOVUPS      192(SI), Z12
+	VPADDD       Z12, Z3, Z3
+	VPADDD       Z12, Z7, Z7
+	VPADDD       Z12, Z11, Z11
+	VMOVUPS      (DI), Z12
+	VMOVUPS      64(DI), Z13
+	VMOVUPS      128(DI), Z14
+	VMOVUPS      192(DI), Z15
+	MOVQ         aScale_base+48(FP), SI
+	VBROADCASTSS (SI), Z16
+	VCVTDQ2PS    Z0, Z0
+	VMULPS       Z16, Z0, Z0
+	VMULPS       Z12, Z0, Z0
+	VCVTDQ2PS    Z1, Z1
+	VMULPS       Z16, Z1, Z1
+	VMULPS       Z13, Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z16, Z2, Z2
+	VMULPS       Z14, Z2, Z2
+	VCVTDQ2PS    Z3, Z3
+	VMULPS       Z16, Z3, Z3
+	VMULPS       Z15, Z3, Z3
+	VBROADCASTSS 4(SI), Z16
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z16, Z4, Z4
+	VMULPS       Z12, Z4, Z4
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z16, Z5, Z5
+	VMULPS       Z13, Z5, Z5
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z16, Z6, Z6
+	VMULPS       Z14, Z6, Z6
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z16, Z7, Z7
+	VMULPS       Z15, Z7, Z7
+	VBROADCASTSS 8(SI), Z16
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z16, Z8, Z8
+	VMULPS       Z12, Z8, Z8
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z16, Z9, Z9
+	VMULPS       Z13, Z9, Z9
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       Z16, Z10, Z10
+	VMULPS       Z14, Z10, Z10
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       Z16, Z11, Z11
+	VMULPS       Z15, Z11, Z11
+	MOVQ         c_base+152(FP), SI
+	ADDQ         DX, SI
+	MOVQ         ldc+176(FP), DI
+	SHLQ         $0x02, DI
+	CMPB         add+144(FP), $0x00
+	JE           dotBytes3p4set
+	MOVQ         SI, R8
+	VADDPS       (R8), Z0, Z0
+	VADDPS       64(R8), Z1, Z1
+	VADDPS       128(R8), Z2, Z2
+	VADDPS       192(R8), Z3, Z3
+	ADDQ         DI, R8
+	VADDPS       (R8), Z4, Z4
+	VADDPS       64(R8), Z5, Z5
+	VADDPS       128(R8), Z6, Z6
+	VADDPS       192(R8), Z7, Z7
+	ADDQ         DI, R8
+	VADDPS       (R8), Z8, Z8
+	VADDPS       64(R8), Z9, Z9
+	VADDPS       128(R8), Z10, Z10
+	VADDPS       192(R8), Z11, Z11
+
+dotBytes3p4set:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	ADDQ    DI, SI
+	VMOVUPS Z4, (SI)
+	VMOVUPS Z5, 64(SI)
+	VMOVUPS Z6, 128(SI)
+	VMOVUPS Z7, 192(SI)
+	ADDQ    DI, SI
+	VMOVUPS Z8, (SI)
+	VMOVUPS Z9, 64(SI)
+	VMOVUPS Z10, 128(SI)
+	VMOVUPS Z11, 192(SI)
+	LEAQ    (AX)(CX*4), AX
+	ADDQ    $+256, DX
+	SUBQ    $+4, BX
+	JMP     dotBytes3p4
+
+dotBytes3p4end:
+dotBytes3p1:
+	CMPQ   BX, $+1
+	JLT    dotBytes3p1end
+	MOVQ   a_base+16(FP), SI
+	MOVQ   AX, DI
+	MOVQ   lda+40(FP), R8
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	MOVQ   quads+8(FP), R9
+
+dotBytes3p1sets:
+	CMPQ         R9, $+3
+	JLT          dotBytes3p1setsend
+	VMOVUPS      (DI), Z9
+	VPBROADCASTD (SI), Z10
+	VPDPBUSD     Z9, Z10, Z0
+	VPBROADCASTD (SI)(R8*1), Z10
+	VPDPBUSD     Z9, Z10, Z1
+	VPBROADCASTD (SI)(R8*2), Z10
+	VPDPBUSD     Z9, Z10, Z2
+	VMOVUPS      64(DI), Z9
+	VPBROADCASTD 4(SI), Z10
+	VPDPBUSD     Z9, Z10, Z3
+	VPBROADCASTD 4(SI)(R8*1), Z10
+	VPDPBUSD     Z9, Z10, Z4
+	VPBROADCASTD 4(SI)(R8*2), Z10
+	VPDPBUSD     Z9, Z10, Z5
+	VMOVUPS      128(DI), Z9
+	VPBROADCASTD 8(SI), Z10
+	VPDPBUSD     Z9, Z10, Z6
+	VPBROADCASTD 8(SI)(R8*1), Z10
+	VPDPBUSD     Z9, Z10, Z7
+	VPBROADCASTD 8(SI)(R8*2), Z10
+	VPDPBUSD     Z9, Z10, Z8
+	ADDQ         $+12, SI
+	ADDQ         $+192, DI
+	SUBQ         $+3, R9
+	JMP          dotBytes3p1sets
+
+dotBytes3p1setsend:
+dotBytes3p1quads:
+	CMPQ         R9, $+1
+	JLT          dotBytes3p1quadsend
+	VMOVUPS      (DI), Z9
+	VPBROADCASTD (SI), Z10
+	VPDPBUSD     Z9, Z10, Z0
+	VPBROADCASTD (SI)(R8*1), Z10
+	VPDPBUSD     Z9, Z10, Z1
+	VPBROADCASTD (SI)(R8*2), Z10
+	VPDPBUSD     Z9, Z10, Z2
+	ADDQ         $+4, SI
+	ADDQ         $+64, DI
+	SUBQ         $+1, R9
+	JMP          dotBytes3p1quads
+
+dotBytes3p1quadsend:
+	VPADDD       Z3, Z0, Z0
+	VPADDD       Z6, Z0, Z0
+	VPADDD       Z4, Z1, Z1
+	VPADDD       Z7, Z1, Z1
+	VPADDD       Z5, Z2, Z2
+	VPADDD       Z8, Z2, Z2
+	MOVQ         shift_base+120(FP), SI
+	ADDQ         DX, SI
+	MOVQ         wScale_base+96(FP), DI
+	ADDQ         DX, DI
+	VMOVUPS      (SI), Z3
+	VPADDD       Z3, Z0, Z0
+	VPADDD       Z3, Z1, Z1
+	VPADDD       Z3, Z2, Z2
+	VMOVUPS      (DI), Z3
+	MOVQ         aScale_base+48(FP), SI
+	VBROADCASTSS (SI), Z4
+	VCVTDQ2PS    Z0, Z0
+	VMULPS       Z4, Z0, Z0
+	VMULPS       Z3, Z0, Z0
+	VBROADCASTSS 4(SI), Z4
+	VCVTDQ2PS    Z1, Z1
+	VMULPS       Z4, Z1, Z1
+	VMULPS       Z3, Z1, Z1
+	VBROADCASTSS 8(SI), Z4
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z4, Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	MOVQ         c_base+152(FP), SI
+	ADDQ         DX, SI
+	MOVQ         ldc+176(FP), DI
+	SHLQ         $0x02, DI
+	CMPB         add+144(FP), $0x00
+	JE           dotBytes3p1set
+	MOVQ         SI, R8
+	VADDPS       (R8), Z0, Z0
+	ADDQ         DI, R8
+	VADDPS       (R8), Z1, Z1
+	ADDQ         DI, R8
+	VADDPS       (R8), Z2, Z2
+
+dotBytes3p1set:
+	VMOVUPS Z0, (SI)
+	ADDQ    DI, SI
+	VMOVUPS Z1, (SI)
+	ADDQ    DI, SI
+	VMOVUPS Z2, (SI)
+	LEAQ    (AX)(CX*1), AX
+	ADDQ    $+64, DX
+	SUBQ    $+1, BX
+	JMP     dotBytes3p1
+
+dotBytes3p1end:
+	VZEROUPPER
+	RET
+
+// func dotBytes4AVX512(panels int, quads int, a []uint8, lda int, aScale []float32, w []int8, wScale []float32, shift []int32, add bool, c []float32, ldc int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·dotBytes4AVX512(SB), NOSPLIT, $0-184
+	MOVQ w_base+72(FP), AX
+	MOVQ quads+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ panels+0(FP), BX
+
+dotBytes4p4:
+	CMPQ   BX, $+4
+	JLT    dotBytes4p4end
+	MOVQ   a_base+16(FP), SI
+	MOVQ   AX, DI
+	MOVQ   lda+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	LEAQ   (CX)(CX*2), R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	MOVQ   quads+8(FP), R11
+
+dotBytes4p4quads:
+	CMPQ         R11, $+1
+	JLT          dotBytes4p4quadsend
+	VMOVUPS      (DI), Z16
+	VMOVUPS      (DI)(CX*1), Z17
+	VMOVUPS      (DI)(CX*2), Z18
+	VMOVUPS      (DI)(R10*1), Z19
+	VPBROADCASTD (SI), Z20
+	VPDPBUSD     Z16, Z20, Z0
+	VPDPBUSD     Z17, Z20, Z1
+	VPDPBUSD     Z18, Z20, Z2
+	VPDPBUSD     Z19, Z20, Z3
+	VPBROADCASTD (SI)(R8*1), Z20
+	VPDPBUSD     Z16, Z20, Z4
+	VPDPBUSD     Z17, Z20, Z5
+	VPDPBUSD     Z18, Z20, Z6
+	VPDPBUSD     Z19, Z20, Z7
+	VPBROADCASTD (SI)(R8*2), Z20
+	VPDPBUSD     Z16, Z20, Z8
+	VPDPBUSD     Z17, Z20, Z9
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z19, Z20, Z11
+	VPBROADCASTD (SI)(R9*1), Z20
+	VPDPBUSD     Z16, Z20, Z12
+	VPDPBUSD     Z17, Z20, Z13
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z19, Z20, Z15
+	ADDQ         $+4, SI
+	ADDQ         $+64, DI
+	SUBQ         $+1, R11
+	JMP          dotBytes4p4quads
+
+dotBytes4p4quadsend:
+	MOVQ         shift_base+120(FP), SI
+	ADDQ         DX, SI
+	MOVQ         wScale_base+96(FP), DI
+	ADDQ         DX, DI
+	VMOVUPS      (SI), Z16
+	VPADDD       Z16, Z0, Z0
+	VPADDD       Z16, Z4, Z4
+	VPADDD       Z16, Z8, Z8
+	VPADDD       Z16, Z12, Z12
+	VMOVUPS      64(SI), Z16
+	VPADDD       Z16, Z1, Z1
+	VPADDD       Z16, Z5, Z5
+	VPADDD       Z16, Z9, Z9
+	VPADDD       Z16, Z13, Z13
+	VMOVUPS      128(SI), Z16
+	VPADDD       Z16, Z2, Z2
+	VPADDD       Z16, Z6, Z6
+	VPADDD       Z16, Z10, Z10
+	VPADDD       Z16, Z14, Z14
+	VMOVUPS      192(SI), Z16
+	VPADDD       Z16, Z3, Z3
+	VPADDD       Z16, Z7, Z7
+	VPADDD       Z16, Z11, Z11
+	VPADDD       Z16, Z15, Z15
+	VMOVUPS      (DI), Z16
+	VMOVUPS      64(DI), Z17
+	VMOVUPS      128(DI), Z18
+	VMOVUPS      192(DI), Z19
+	MOVQ         aScale_base+48(FP), SI
+	VBROADCASTSS (SI), Z20
+	VCVTDQ2PS    Z0, Z0
+	VMULPS       Z20, Z0, Z0
+	VMULPS       Z16, Z0, Z0
+	VCVTDQ2PS    Z1, Z1
+	VMULPS       Z20, Z1, Z1
+	VMULPS       Z17, Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z20, Z2, Z2
+	VMULPS       Z18, Z2, Z2
+	VCVTDQ2PS    Z3, Z3
+	VMULPS       Z20, Z3, Z3
+	VMULPS       Z19, Z3, Z3
+	VBROADCASTSS 4(SI), Z20
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z20, Z4, Z4
+	VMULPS       Z16, Z4, Z4
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z20, Z5, Z5
+	VMULPS       Z17, Z5, Z5
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z20, Z6, Z6
+	VMULPS       Z18, Z6, Z6
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z20, Z7, Z7
+	VMULPS       Z19, Z7, Z7
+	VBROADCASTSS 8(SI), Z20
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z20, Z8, Z8
+	VMULPS       Z16, Z8, Z8
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z20, Z9, Z9
+	VMULPS       Z17, Z9, Z9
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       Z20, Z10, Z10
+	VMULPS       Z18, Z10, Z10
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       Z20, Z11, Z11
+	VMULPS       Z19, Z11, Z11
+	VBROADCASTSS 12(SI), Z20
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       Z20, Z12, Z12
+	VMULPS       Z16, Z12, Z12
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z20, Z13, Z13
+	VMULPS       Z17, Z13, Z13
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z20, Z14, Z14
+	VMULPS       Z18, Z14, Z14
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z20, Z15, Z15
+	VMULPS       Z19, Z15, Z15
+	MOVQ         c_base+152(FP), SI
+	ADDQ         DX, SI
+	MOVQ         ldc+176(FP), DI
+	SHLQ         $0x02, DI
+	CMPB         add+144(FP), $0x00
+	JE           dotBytes4p4set
+	MOVQ         SI, R8
+	VADDPS       (R8), Z0, Z0
+	VADDPS       64(R8), Z1, Z1
+	VADDPS       128(R8), Z2, Z2
+	VADDPS       192(R8), Z3, Z3
+	ADDQ         DI, R8
+	VADDPS       (R8), Z4, Z4
+	VADDPS       64(R8), Z5, Z5
+	VADDPS       128(R8), Z6, Z6
+	VADDPS       192(R8), Z7, Z7
+	ADDQ         DI, R8
+	VADDPS       (R8), Z8, Z8
+	VADDPS       64(R8), Z9, Z9
+	VADDPS       128(R8), Z10, Z10
+	VADDPS       192(R8), Z11, Z11
+	ADDQ         DI, R8
+	VADDPS       (R8), Z12, Z12
+	VADDPS       64(R8), Z13, Z13
+	VADDPS       128(R8), Z14, Z14
+	VADDPS       192(R8), Z15, Z15
+
+dotBytes4p4set:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	ADDQ    DI, SI
+	VMOVUPS Z4, (SI)
+	VMOVUPS Z5, 64(SI)
+	VMOVUPS Z6, 128(SI)
+	VMOVUPS Z7, 192(SI)
+	ADDQ    DI, SI
+	VMOVUPS Z8, (SI)
+	VMOVUPS Z9, 64(SI)
+	VMOVUPS Z10, 128(SI)
+	VMOVUPS Z11, 192(SI)
+	ADDQ    DI, SI
+	VMOVUPS Z12, (SI)
+	VMOVUPS Z13, 64(SI)
+	VMOVUPS Z14, 128(SI)
+	VMOVUPS Z15, 192(SI)
+	LEAQ    (AX)(CX*4), AX
+	ADDQ    $+256, DX
+	SUBQ    $+4, BX
+	JMP     dotBytes4p4
+
+dotBytes4p4end:
+dotBytes4p1:
+	CMPQ   BX, $+1
+	JLT    dotBytes4p1end
+	MOVQ   a_base+16(FP), SI
+	MOVQ   AX, DI
+	MOVQ   lda+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	MOVQ   quads+8(FP), R10
+
+dotBytes4p1sets:
+	CMPQ         R10, $+2
+	JLT          dotBytes4p1setsend
+	VMOVUPS      (DI), Z8
+	VPBROADCASTD (SI), Z9
+	VPDPBUSD     Z8, Z9, Z0
+	VPBROADCASTD (SI)(R8*1), Z9
+	VPDPBUSD     Z8, Z9, Z1
+	VPBROADCASTD (SI)(R8*2), Z9
+	VPDPBUSD     Z8, Z9, Z2
+	VPBROADCASTD (SI)(R9*1), Z9
+	VPDPBUSD     Z8, Z9, Z3
+	VMOVUPS      64(DI), Z8
+	VPBROADCASTD 4(SI), Z9
+	VPDPBUSD     Z8, Z9, Z4
+	VPBROADCASTD 4(SI)(R8*1), Z9
+	VPDPBUSD     Z8, Z9, Z5
+	VPBROADCASTD 4(SI)(R8*2), Z9
+	VPDPBUSD     Z8, Z9, Z6
+	VPBROADCASTD 4(SI)(R9*1), Z9
+	VPDPBUSD     Z8, Z9, Z7
+	ADDQ         $+8, SI
+	ADDQ         $+128, DI
+	SUBQ         $+2, R10
+	JMP          dotBytes4p1sets
+
+dotBytes4p1setsend:
+dotBytes4p1quads:
+	CMPQ         R10, $+1
+	JLT          dotBytes4p1quadsend
+	VMOVUPS      (DI), Z8
+	VPBROADCASTD (SI), Z9
+	VPDPBUSD     Z8, Z9, Z0
+	VPBROADCASTD (SI)(R8*1), Z9
+	VPDPBUSD     Z8, Z9, Z1
+	VPBROADCASTD (SI)(R8*2), Z9
+	VPDPBUSD     Z8, Z9, Z2
+	VPBROADCASTD (SI)(R9*1), Z9
+	VPDPBUSD     Z8, Z9, Z3
+	ADDQ         $+4, SI
+	ADDQ         $+64, DI
+	SUBQ         $+1, R10
+	JMP          dotBytes4p1quads
+
+dotBytes4p1quadsend:
+	VPADDD       Z4, Z0, Z0
+	VPADDD       Z5, Z1, Z1
+	VPADDD       Z6, Z2, Z2
+	VPADDD       Z7, Z3, Z3
+	MOVQ         shift_base+120(FP), SI
+	ADDQ         DX, SI
+	MOVQ         wScale_base+96(FP), DI
+	ADDQ         DX, DI
+	VMOVUPS      (SI), Z4
+	VPADDD       Z4, Z0, Z0
+	VPADDD       Z4, Z1, Z1
+	VPADDD       Z4, Z2, Z2
+	VPADDD       Z4, Z3, Z3
+	VMOVUPS      (DI), Z4
+	MOVQ         aScale_base+48(FP), SI
+	VBROADCASTSS (SI), Z5
+	VCVTDQ2PS    Z0, Z0
+	VMULPS       Z5, Z0, Z0
+	VMULPS       Z4, Z0, Z0
+	VBROADCASTSS 4(SI), Z5
+	VCVTDQ2PS    Z1, Z1
+	VMULPS       Z5, Z1, Z1
+	VMULPS       Z4, Z1, Z1
+	VBROADCASTSS 8(SI), Z5
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z5, Z2, Z2
+	VMULPS       Z4, Z2, Z2
+	VBROADCASTSS 12(SI), Z5
+	VCVTDQ2PS    Z3, Z3
+	VMULPS       Z5, Z3, Z3
+	VMULPS       Z4, Z3, Z3
+	MOVQ         c_base+152(FP), SI
+	ADDQ         DX, SI
+	MOVQ         ldc+176(FP), DI
+	SHLQ         $0x02, DI
+	CMPB         add+144(FP), $0x00
+	JE           dotBytes4p1set
+	MOVQ         SI, R8
+	VADDPS       (R8), Z0, Z0
+	ADDQ         DI, R8
+	VADDPS       (R8), Z1, Z1
+	ADDQ         DI, R8
+	VADDPS       (R8), Z2, Z2
+	ADDQ         DI, R8
+	VADDPS       (R8), Z3, Z3
+
+dotBytes4p1set:
+	VMOVUPS Z0, (SI)
+	ADDQ    DI, SI
+	VMOVUPS Z1, (SI)
+	ADDQ    DI, SI
+	VMOVUPS Z2, (SI)
+	ADDQ    DI, SI
+	VMOVUPS Z3, (SI)
+	LEAQ    (AX)(CX*1), AX
+	ADDQ    $+64, DX
+	SUBQ    $+1, BX
+	JMP     dotBytes4p1
+
+dotBytes4p1end:
+	VZEROUPPER
+	RET
+
+// func dotBytes5AVX512(panels int, quads int, a []uint8, lda int, aScale []float32, w []int8, wScale []float32, shift []int32, add bool, c []float32, ldc int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·dotBytes5AVX512(SB), NOSPLIT, $0-184
+	MOVQ w_base+72(FP), AX
+	MOVQ quads+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ panels+0(FP), BX
+
+dotBytes5p4:
+	CMPQ   BX, $+4
+	JLT    dotBytes5p4end
+	MOVQ   a_base+16(FP), SI
+	MOVQ   AX, DI
+	MOVQ   lda+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	LEAQ   (CX)(CX*2), R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	VXORPS Z19, Z19, Z19
+	MOVQ   quads+8(FP), R11
+
+dotBytes5p4quads:
+	CMPQ         R11, $+1
+	JLT          dotBytes5p4quadsend
+	VMOVUPS      (DI), Z20
+	VMOVUPS      (DI)(CX*1), Z21
+	VMOVUPS      (DI)(CX*2), Z22
+	VMOVUPS      (DI)(R10*1), Z23
+	VPBROADCASTD (SI), Z24
+	VPDPBUSD     Z20, Z24, Z0
+	VPDPBUSD     Z21, Z24, Z1
+	VPDPBUSD     Z22, Z24, Z2
+	VPDPBUSD     Z23, Z24, Z3
+	VPBROADCASTD (SI)(R8*1), Z24
+	VPDPBUSD     Z20, Z24, Z4
+	VPDPBUSD     Z21, Z24, Z5
+	VPDPBUSD     Z22, Z24, Z6
+	VPDPBUSD     Z23, Z24, Z7
+	VPBROADCASTD (SI)(R8*2), Z24
+	VPDPBUSD     Z20, Z24, Z8
+	VPDPBUSD     Z21, Z24, Z9
+	VPDPBUSD     Z22, Z24, Z10
+	VPDPBUSD     Z23, Z24, Z11
+	VPBROADCASTD (SI)(R9*1), Z24
+	VPDPBUSD     Z20, Z24, Z12
+	VPDPBUSD     Z21, Z24, Z13
+	VPDPBUSD     Z22, Z24, Z14
+	VPDPBUSD     Z23, Z24, Z15
+	VPBROADCASTD (SI)(R8*4), Z24
+	VPDPBUSD     Z20, Z24, Z16
+	VPDPBUSD     Z21, Z24, Z17
+	VPDPBUSD     Z22, Z24, Z18
+	VPDPBUSD     Z23, Z24, Z19
+	ADDQ         $+4, SI
+	ADDQ         $+64, DI
+	SUBQ         $+1, R11
+	JMP          dotBytes5p4quads
+
+dotBytes5p4quadsend:
+	MOVQ         shift_base+120(FP), SI
+	ADDQ         DX, SI
+	MOVQ         wScale_base+96(FP), DI
+	ADDQ         DX, DI
+	VMOVUPS      (SI), Z20
+	VPADDD       Z20, Z0, Z0
+	VPADDD       Z20, Z4, Z4
+	VPADDD       Z20, Z8, Z8
+	VPADDD       Z20, Z12, Z12
+	VPADDD       Z20, Z16, Z16
+	VMOVUPS      64(SI), Z20
+	VPADDD       Z20, Z1, Z1
+	VPADDD       Z20, Z5, Z5
+	VPADDD       Z20, Z9, Z9
+	VPADDD       Z20, Z13, Z13
+	VPADDD       Z20, Z17, Z17
+	VMOVUPS      128(SI), Z20
+	VPADDD       Z20, Z2, Z2
+	VPADDD       Z20, Z6, Z6
+	VPADDD       Z20, Z10, Z10
+	VPADDD       Z20, Z14, Z14
+	VPADDD       Z20, Z18, Z18
+	VMOVUPS      192(SI), Z20
+	VPADDD       Z20, Z3, Z3
+	VPADDD       Z20, Z7, Z7
+	VPADDD       Z20, Z11, Z11
+	VPADDD       Z20, Z15, Z15
+	VPADDD       Z20, Z19, Z19
+	VMOVUPS      (DI), Z20
+	VMOVUPS      64(DI), Z21
+	VMOVUPS      128(DI), Z22
+	VMOVUPS      192(DI), Z23
+	MOVQ         aScale_base+48(FP), SI
+	VBROADCASTSS (SI), Z24
+	VCVTDQ2PS    Z0, Z0
+	VMULPS       Z24, Z0, Z0
+	VMULPS       Z20, Z0, Z0
+	VCVTDQ2PS    Z1, Z1
+	VMULPS       Z24, Z1, Z1
+	VMULPS       Z21, Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z24, Z2, Z2
+	VMULPS       Z22, Z2, Z2
+	VCVTDQ2PS    Z3, Z3
+	VMULPS       Z24, Z3, Z3
+	VMULPS       Z23, Z3, Z3
+	VBROADCASTSS 4(SI), Z24
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z24, Z4, Z4
+	VMULPS       Z20, Z4, Z4
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z24, Z5, Z5
+	VMULPS       Z21, Z5, Z5
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z24, Z6, Z6
+	VMULPS       Z22, Z6, Z6
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z24, Z7, Z7
+	VMULPS       Z23, Z7, Z7
+	VBROADCASTSS 8(SI), Z24
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z24, Z8, Z8
+	VMULPS       Z20, Z8, Z8
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z24, Z9, Z9
+	VMULPS       Z21, Z9, Z9
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       Z24, Z10, Z10
+	VMULPS       Z22, Z10, Z10
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       Z24, Z11, Z11
+	VMULPS       Z23, Z11, Z11
+	VBROADCASTSS 12(SI), Z24
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       Z24, Z12, Z12
+	VMULPS       Z20, Z12, Z12
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z24, Z13, Z13
+	VMULPS       Z21, Z13, Z13
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z24, Z14, Z14
+	VMULPS       Z22, Z14, Z14
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z24, Z15, Z15
+	VMULPS       Z23, Z15, Z15
+	VBROADCASTSS 16(SI), Z24
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z24, Z16, Z16
+	VMULPS       Z20, Z16, Z16
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z24, Z17, Z17
+	VMULPS       Z21, Z17, Z17
+	VCVTDQ2PS    Z18, Z18
+	VMULPS       Z24, Z18, Z18
+	VMULPS       Z22, Z18, Z18
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       Z24, Z19, Z19
+	VMULPS       Z23, Z19, Z19
+	MOVQ         c_base+152(FP), SI
+	ADDQ         DX, SI
+	MOVQ         ldc+176(FP), DI
+	SHLQ         $0x02, DI
+	CMPB         add+144(FP), $0x00
+	JE           dotBytes5p4set
+	MOVQ         SI, R8
+	VADDPS       (R8), Z0, Z0
+	VADDPS       64(R8), Z1, Z1
+	VADDPS       128(R8), Z2, Z2
+	VADDPS       192(R8), Z3, Z3
+	ADDQ         DI, R8
+	VADDPS       (R8), Z4, Z4
+	VADDPS       64(R8), Z5, Z5
+	VADDPS       128(R8), Z6, Z6
+	VADDPS       192(R8), Z7, Z7
+	ADDQ         DI, R8
+	VADDPS       (R8), Z8, Z8
+	VADDPS       64(R8), Z9, Z9
+	VADDPS       128(R8), Z10, Z10
+	VADDPS       192(R8), Z11, Z11
+	ADDQ         DI, R8
+	VADDPS       (R8), Z12, Z12
+	VADDPS       64(R8), Z13, Z13
+	VADDPS       128(R8), Z14, Z14
+	VADDPS       192(R8), Z15, Z15
+	ADDQ         DI, R8
+	VADDPS       (R8), Z16, Z16
+	VADDPS       64(R8), Z17, Z17
+	VADDPS       128(R8), Z18, Z18
+	VADDPS       192(R8), Z19, Z19
+
+dotBytes5p4set:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	ADDQ    DI, SI
+	VMOVUPS Z4, (SI)
+	VMOVUPS Z5, 64(SI)
+	VMOVUPS Z6, 128(SI)
+	VMOVUPS Z7, 192(SI)
+	ADDQ    DI, SI
+	VMOVUPS Z8, (SI)
+	VMOVUPS Z9, 64(SI)
+	VMOVUPS Z10, 128(SI)
+	VMOVUPS Z11, 192(SI)
+	ADDQ    DI, SI
+	VMOVUPS Z12, (SI)
+	VMOVUPS Z13, 64(SI)
+	VMOVUPS Z14, 128(SI)
+	VMOVUPS Z15, 192(SI)
+	ADDQ    DI, SI
+	VMOVUPS Z16, (SI)
+	VMOVUPS Z17, 64(SI)
+	VMOVUPS Z18, 128(SI)
+	VMOVUPS Z19, 192(SI)
+	LEAQ    (AX)(CX*4), AX
+	ADDQ    $+256, DX
+	SUBQ    $+4, BX
+	JMP     dotBytes5p4
+
+dotBytes5p4end:
+dotBytes5p1:
+	CMPQ   BX, $+1
+	JLT    dotBytes5p1end
+	MOVQ   a_base+16(FP), SI
+	MOVQ   AX, DI
+	MOVQ   lda+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	MOVQ   quads+8(FP), R10
+
+dotBytes5p1sets:
+	CMPQ         R10, $+2
+	JLT          dotBytes5p1setsend
+	VMOVUPS      (DI), Z10
+	VPBROADCASTD (SI), Z11
+	VPDPBUSD     Z10, Z11, Z0
+	VPBROADCASTD (SI)(R8*1), Z11
+	VPDPBUSD     Z10, Z11, Z1
+	VPBROADCASTD (SI)(R8*2), Z11
+	VPDPBUSD     Z10, Z11, Z2
+	VPBROADCASTD (SI)(R9*1), Z11
+	VPDPBUSD     Z10, Z11, Z3
+	VPBROADCASTD (SI)(R8*4), Z11
+	VPDPBUSD     Z10, Z11, Z4
+	VMOVUPS      64(DI), Z10
+	VPBROADCASTD 4(SI), Z11
+	VPDPBUSD     Z10, Z11, Z5
+	VPBROADCASTD 4(SI)(R8*1), Z11
+	VPDPBUSD     Z10, Z11, Z6
+	VPBROADCASTD 4(SI)(R8*2), Z11
+	VPDPBUSD     Z10, Z11, Z7
+	VPBROADCASTD 4(SI)(R9*1), Z11
+	VPDPBUSD     Z10, Z11, Z8
+	VPBROADCASTD 4(SI)(R8*4), Z11
+	VPDPBUSD     Z10, Z11, Z9
+	ADDQ         $+8, SI
+	ADDQ         $+128, DI
+	SUBQ         $+2, R10
+	JMP          dotBytes5p1sets
+
+dotBytes5p1setsend:
+dotBytes5p1quads:
+	CMPQ         R10, $+1
+	JLT          dotBytes5p1quadsend
+	VMOVUPS      (DI), Z10
+	VPBROADCASTD (SI), Z11
+	VPDPBUSD     Z10, Z11, Z0
+	VPBROADCASTD (SI)(R8*1), Z11
+	VPDPBUSD     Z10, Z11, Z1
+	VPBROADCASTD (SI)(R8*2), Z11
+	VPDPBUSD     Z10, Z11, Z2
+	VPBROADCASTD (SI)(R9*1), Z11
+	VPDPBUSD     Z10, Z11, Z3
+	VPBROADCASTD (SI)(R8*4), Z11
+	VPDPBUSD     Z10, Z11, Z4
+	ADDQ         $+4, SI
+	ADDQ         $+64, DI
+	SUBQ         $+1, R10
+	JMP          dotBytes5p1quads
+
+dotBytes5p1quadsend:
+	VPADDD       Z5, Z0, Z0
+	VPADDD       Z6, Z1, Z1
+	VPADDD       Z7, Z2, Z2
+	VPADDD       Z8, Z3, Z3
+	VPADDD       Z9, Z4, Z4
+	MOVQ         shift_base+120(FP), SI
+	ADDQ         DX, SI
+	MOVQ         wScale_base+96(FP), DI
+	ADDQ         DX, DI
+	VMOVUPS      (SI), Z5
+	VPADDD       Z5, Z0, Z0
+	VPADDD       Z5, Z1, Z1
+	VPADDD       Z5, Z2, Z2
+	VPADDD       Z5, Z3, Z3
+	VPADDD       Z5, Z4, Z4
+	VMOVUPS      (DI), Z5
+	MOVQ         aScale_base+48(FP), SI
+	VBROADCASTSS (SI), Z6
+	VCVTDQ2PS    Z0, Z0
+	VMULPS       Z6, Z0, Z0
+	VMULPS       Z5, Z0, Z0
+	VBROADCASTSS 4(SI), Z6
+	VCVTDQ2PS    Z1, Z1
+	VMULPS       Z6, Z1, Z1
+	VMULPS       Z5, Z1, Z1
+	VBROADCASTSS 8(SI), Z6
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z6, Z2, Z2
+	VMULPS       Z5, Z2, Z2
+	VBROADCASTSS 12(SI), Z6
+	VCVTDQ2PS    Z3, Z3
+	VMULPS       Z6, Z3, Z3
+	VMULPS       Z5, Z3, Z3
+	VBROADCASTSS 16(SI), Z6
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z6, Z4, Z4
+	VMULPS       Z5, Z4, Z4
+	MOVQ         c_base+152(FP), SI
+	ADDQ         DX, SI
+	MOVQ         ldc+176(FP), DI
+	SHLQ         $0x02, DI
+	CMPB         add+144(FP), $0x00
+	JE           dotBytes5p1set
+	MOVQ         SI, R8
+	VADDPS       (R8), Z0, Z0
+	ADDQ         DI, R8
+	VADDPS       (R8), Z1, Z1
+	ADDQ         DI, R8
+	VADDPS       (R8), Z2, Z2
+	ADDQ         DI, R8
+	VADDPS       (R8), Z3, Z3
+	ADDQ         DI, R8
+	VADDPS       (R8), Z4, Z4
+
+dotBytes5p1set:
+	VMOVUPS Z0, (SI)
+	ADDQ    DI, SI
+	VMOVUPS Z1, (SI)
+	ADDQ    DI, SI
+	VMOVUPS Z2, (SI)
+	ADDQ    DI, SI
+	VMOVUPS Z3, (SI)
+	ADDQ    DI, SI
+	VMOVUPS Z4, (SI)
+	LEAQ    (AX)(CX*1), AX
+	ADDQ    $+64, DX
+	SUBQ    $+1, BX
+	JMP     dotBytes5p1
+
+dotBytes5p1end:
+	VZEROUPPER
+	RET
+
+// func dotBytes6AVX512(panels int, quads int, a []uint8, lda int, aScale []float32, w []int8, wScale []float32, shift []int32, add bool, c []float32, ldc int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·dotBytes6AVX512(SB), NOSPLIT, $0-184
+	MOVQ w_base+72(FP), AX
+	MOVQ quads+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ panels+0(FP), BX
+
+dotBytes6p4:
+	CMPQ   BX, $+4
+	JLT    dotBytes6p4end
+	MOVQ   a_base+16(FP), SI
+	MOVQ   AX, DI
+	MOVQ   lda+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	LEAQ   (R8)(R8*4), R10
+	LEAQ   (CX)(CX*2), R11
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	VXORPS Z19, Z19, Z19
+	VXORPS Z20, Z20, Z20
+	VXORPS Z21, Z21, Z21
+	VXORPS Z22, Z22, Z22
+	VXORPS Z23, Z23, Z23
+	MOVQ   quads+8(FP), R12
+
+dotBytes6p4quads:
+	CMPQ         R12, $+1
+	JLT          dotBytes6p4quadsend
+	VMOVUPS      (DI), Z24
+	VMOVUPS      (DI)(CX*1), Z25
+	VMOVUPS      (DI)(CX*2), Z26
+	VMOVUPS      (DI)(R11*1), Z27
+	VPBROADCASTD (SI), Z28
+	VPDPBUSD     Z24, Z28, Z0
+	VPDPBUSD     Z25, Z28, Z1
+	VPDPBUSD     Z26, Z28, Z2
+	VPDPBUSD     Z27, Z28, Z3
+	VPBROADCASTD (SI)(R8*1), Z28
+	VPDPBUSD     Z24, Z28, Z4
+	VPDPBUSD     Z25, Z28, Z5
+	VPDPBUSD     Z26, Z28, Z6
+	VPDPBUSD     Z27, Z28, Z7
+	VPBROADCASTD (SI)(R8*2), Z28
+	VPDPBUSD     Z24, Z28, Z8
+	VPDPBUSD     Z25, Z28, Z9
+	VPDPBUSD     Z26, Z28, Z10
+	VPDPBUSD     Z27, Z28, Z11
+	VPBROADCASTD (SI)(R9*1), Z28
+	VPDPBUSD     Z24, Z28, Z12
+	VPDPBUSD     Z25, Z28, Z13
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z27, Z28, Z15
+	VPBROADCASTD (SI)(R8*4), Z28
+	VPDPBUSD     Z24, Z28, Z16
+	VPDPBUSD     Z25, Z28, Z17
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z27, Z28, Z19
+	VPBROADCASTD (SI)(R10*1), Z28
+	VPDPBUSD     Z24, Z28, Z20
+	VPDPBUSD     Z25, Z28, Z21
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z27, Z28, Z23
+	ADDQ         $+4, SI
+	ADDQ         $+64, DI
+	SUBQ         $+1, R12
+	JMP          dotBytes6p4quads
+
+dotBytes6p4quadsend:
+	MOVQ         shift_base+120(FP), SI
+	ADDQ         DX, SI
+	MOVQ         wScale_base+96(FP), DI
+	ADDQ         DX, DI
+	VMOVUPS      (SI), Z24
+	VPADDD       Z24, Z0, Z0
+	VPADDD       Z24, Z4, Z4
+	VPADDD       Z24, Z8, Z8
+	VPADDD       Z24, Z12, Z12
+	VPADDD       Z24, Z16, Z16
+	VPADDD       Z24, Z20, Z20
+	VMOVUPS      64(SI), Z24
+	VPADDD       Z24, Z1, Z1
+	VPADDD       Z24, Z5, Z5
+	VPADDD       Z24, Z9, Z9
+	VPADDD       Z24, Z13, Z13
+	VPADDD       Z24, Z17, Z17
+	VPADDD       Z24, Z21, Z21
+	VMOVUPS      128(SI), Z24
+	VPADDD       Z24, Z2, Z2
+	VPADDD       Z24, Z6, Z6
+	VPADDD       Z24, Z10, Z10
+	VPADDD       Z24, Z14, Z14
+	VPADDD       Z24, Z18, Z18
+	VPADDD       Z24, Z22, Z22
+	VMOVUPS      192(SI), Z24
+	VPADDD       Z24, Z3, Z3
+	VPADDD       Z24, Z7, Z7
+	VPADDD       Z24, Z11, Z11
+	VPADDD       Z24, Z15, Z15
+	VPADDD       Z24, Z19, Z19
+	VPADDD       Z24, Z23, Z23
+	VMOVUPS      (DI), Z24
+	VMOVUPS      64(DI), Z25
+	VMOVUPS      128(DI), Z26
+	VMOVUPS      192(DI), Z27
+	MOVQ         aScale_base+48(FP), SI
+	VBROADCASTSS (SI), Z28
+	VCVTDQ2PS    Z0, Z0
+	VMULPS       Z28, Z0, Z0
+	VMULPS       Z24, Z0, Z0
+	VCVTDQ2PS    Z1, Z1
+	VMULPS       Z28, Z1, Z1
+	VMULPS       Z25, Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z28, Z2, Z2
+	VMULPS       Z26, Z2, Z2
+	VCVTDQ2PS    Z3, Z3
+	VMULPS       Z28, Z3, Z3
+	VMULPS       Z27, Z3, Z3
+	VBROADCASTSS 4(SI), Z28
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z28, Z4, Z4
+	VMULPS       Z24, Z4, Z4
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z28, Z5, Z5
+	VMULPS       Z25, Z5, Z5
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z28, Z6, Z6
+	VMULPS       Z26, Z6, Z6
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z28, Z7, Z7
+	VMULPS       Z27, Z7, Z7
+	VBROADCASTSS 8(SI), Z28
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z28, Z8, Z8
+	VMULPS       Z24, Z8, Z8
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z28, Z9, Z9
+	VMULPS       Z25, Z9, Z9
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       Z28, Z10, Z10
+	VMULPS       Z26, Z10, Z10
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       Z28, Z11, Z11
+	VMULPS       Z27, Z11, Z11
+	VBROADCASTSS 12(SI), Z28
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       Z28, Z12, Z12
+	VMULPS       Z24, Z12, Z12
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z28, Z13, Z13
+	VMULPS       Z25, Z13, Z13
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z28, Z14, Z14
+	VMULPS       Z26, Z14, Z14
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z28, Z15, Z15
+	VMULPS       Z27, Z15, Z15
+	VBROADCASTSS 16(SI), Z28
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z28, Z16, Z16
+	VMULPS       Z24, Z16, Z16
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z28, Z17, Z17
+	VMULPS       Z25, Z17, Z17
+	VCVTDQ2PS    Z18, Z18
+	VMULPS       Z28, Z18, Z18
+	VMULPS       Z26, Z18, Z18
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       Z28, Z19, Z19
+	VMULPS       Z27, Z19, Z19
+	VBROADCASTSS 20(SI), Z28
+	VCVTDQ2PS    Z20, Z20
+	VMULPS       Z28, Z20, Z20
+	VMULPS       Z24, Z20, Z20
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       Z28, Z21, Z21
+	VMULPS       Z25, Z21, Z21
+	VCVTDQ2PS    Z22, Z22
+	VMULPS       Z28, Z22, Z22
+	VMULPS       Z26, Z22, Z22
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       Z28, Z23, Z23
+	VMULPS       Z27, Z23, Z23
+	MOVQ         c_base+152(FP), SI
+	ADDQ         DX, SI
+	MOVQ         ldc+176(FP), DI
+	SHLQ         $0x02, DI
+	CMPB         add+144(FP), $0x00
+	JE           dotBytes6p4set
+	MOVQ         SI, R8
+	VADDPS       (R8), Z0, Z0
+	VADDPS       64(R8), Z1, Z1
+	VADDPS       128(R8), Z2, Z2
+	VADDPS       192(R8), Z3, Z3
+	ADDQ         DI, R8
+	VADDPS       (R8), Z4, Z4
+	VADDPS       64(R8), Z5, Z5
+	VADDPS       128(R8), Z6, Z6
+	VADDPS       192(R8), Z7, Z7
+	ADDQ         DI, R8
+	VADDPS       (R8), Z8, Z8
+	VADDPS       64(R8), Z9, Z9
+	VADDPS       128(R8), Z10, Z10
+	VADDPS       192(R8), Z11, Z11
+	ADDQ         DI, R8
+	VADDPS       (R8), Z12, Z12
+	VADDPS       64(R8), Z13, Z13
+	VADDPS       128(R8), Z14, Z14
+	VADDPS       192(R8), Z15, Z15
+	ADDQ         DI, R8
+	VADDPS       (R8), Z16, Z16
+	VADDPS       64(R8), Z17, Z17
+	VADDPS       128(R8), Z18, Z18
+	VADDPS       192(R8), Z19, Z19
+	ADDQ         DI, R8
+	VADDPS       (R8), Z20, Z20
+	VADDPS       64(R8), Z21, Z21
+	VADDPS       128(R8), Z22, Z22
+	VADDPS       192(R8), Z23, Z23
+
+dotBytes6p4set:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	ADDQ    DI, SI
+	VMOVUPS Z4, (SI)
+	VMOVUPS Z5, 64(SI)
+	VMOVUPS Z6, 128(SI)
+	VMOVUPS Z7, 192(SI)
+	ADDQ    DI, SI
+	VMOVUPS Z8, (SI)
+	VMOVUPS Z9, 64(SI)
+	VMOVUPS Z10, 128(SI)
+	VMOVUPS Z11, 192(SI)
+	ADDQ    DI, SI
+	VMOVUPS Z12, (SI)
+	VMOVUPS Z13, 64(SI)
+	VMOVUPS Z14, 128(SI)
+	VMOVUPS Z15, 192(SI)
+	ADDQ    DI, SI
+	VMOVUPS Z16, (SI)
+	VMOVUPS Z17, 64(SI)
+	VMOVUPS Z18, 128(SI)
+	VMOVUPS Z19, 192(SI)
+	ADDQ    DI, SI
+	VMOVUPS Z20, (SI)
+	VMOVUPS Z21, 64(SI)
+	VMOVUPS Z22, 128(SI)
+	VMOVUPS Z23, 192(SI)
+	LEAQ    (AX)(CX*4), AX
+	ADDQ    $+256, DX
+	SUBQ    $+4, BX
+	JMP     dotBytes6p4
+
+dotBytes6p4end:
+dotBytes6p1:
+	CMPQ   BX, $+1
+	JLT    dotBytes6p1end
+	MOVQ   a_base+16(FP), SI
+	MOVQ   AX, DI
+	MOVQ   lda+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	LEAQ   (R8)(R8*4), R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	MOVQ   quads+8(FP), R11
+
+dotBytes6p1sets:
+	CMPQ         R11, $+2
+	JLT          dotBytes6p1setsend
+	VMOVUPS      (DI), Z12
+	VPBROADCASTD (SI), Z13
+	VPDPBUSD     Z12, Z13, Z0
+	VPBROADCASTD (SI)(R8*1), Z13
+	VPDPBUSD     Z12, Z13, Z1
+	VPBROADCASTD (SI)(R8*2), Z13
+	VPDPBUSD     Z12, Z13, Z2
+	VPBROADCASTD (SI)(R9*1), Z13
+	VPDPBUSD     Z12, Z13, Z3
+	VPBROADCASTD (SI)(R8*4), Z13
+	VPDPBUSD     Z12, Z13, Z4
+	VPBROADCASTD (SI)(R10*1), Z13
+	VPDPBUSD     Z12, Z13, Z5
+	VMOVUPS      64(DI), Z12
+	VPBROADCASTD 4(SI), Z13
+	VPDPBUSD     Z12, Z13, Z6
+	VPBROADCASTD 4(SI)(R8*1), Z13
+	VPDPBUSD     Z12, Z13, Z7
+	VPBROADCASTD 4(SI)(R8*2), Z13
+	VPDPBUSD     Z12, Z13, Z8
+	VPBROADCASTD 4(SI)(R9*1), Z13
+	VPDPBUSD     Z12, Z13, Z9
+	VPBROADCASTD 4(SI)(R8*4), Z13
+	VPDPBUSD     Z12, Z13, Z10
+	VPBROADCASTD 4(SI)(R10*1), Z13
+	VPDPBUSD     Z12, Z13, Z11
+	ADDQ         $+8, SI
+	ADDQ         $+128, DI
+	SUBQ         $+2, R11
+	JMP          dotBytes6p1sets
+
+dotBytes6p1setsend:
+dotBytes6p1quads:
+	CMPQ         R11, $+1
+	JLT          dotBytes6p1quadsend
+	VMOVUPS      (DI), Z12
+	VPBROADCASTD (SI), Z13
+	VPDPBUSD     Z12, Z13, Z0
+	VPBROADCASTD (SI)(R8*1), Z13
+	VPDPBUSD     Z12, Z13, Z1
+	VPBROADCASTD (SI)(R8*2), Z13
+	VPDPBUSD     Z12, Z13, Z2
+	VPBROADCASTD (SI)(R9*1), Z13
+	VPDPBUSD     Z12, Z13, Z3
+	VPBROADCASTD (SI)(R8*4), Z13
+	VPDPBUSD     Z12, Z13, Z4
+	VPBROADCASTD (SI)(R10*1), Z13
+	VPDPBUSD     Z12, Z13, Z5
+	ADDQ         $+4, SI
+	ADDQ         $+64, DI
+	SUBQ         $+1, R11
+	JMP          dotBytes6p1quads
+
+dotBytes6p1quadsend:
+	VPADDD       Z6, Z0, Z0
+	VPADDD       Z7, Z1, Z1
+	VPADDD       Z8, Z2, Z2
+	VPADDD       Z9, Z3, Z3
+	VPADDD       Z10, Z4, Z4
+	VPADDD       Z11, Z5, Z5
+	MOVQ         shift_base+120(FP), SI
+	ADDQ         DX, SI
+	MOVQ         wScale_base+96(FP), DI
+	ADDQ         DX, DI
+	VMOVUPS      (SI), Z6
+	VPADDD       Z6, Z0, Z0
+	VPADDD       Z6, Z1, Z1
+	VPADDD       Z6, Z2, Z2
+	VPADDD       Z6, Z3, Z3
+	VPADDD       Z6, Z4, Z4
+	VPADDD       Z6, Z5, Z5
+	VMOVUPS      (DI), Z6
+	MOVQ         aScale_base+48(FP), SI
+	VBROADCASTSS (SI), Z7
+	VCVTDQ2PS    Z0, Z0
+	VMULPS       Z7, Z0, Z0
+	VMULPS       Z6, Z0, Z0
+	VBROADCASTSS 4(SI), Z7
+	VCVTDQ2PS    Z1, Z1
+	VMULPS       Z7, Z1, Z1
+	VMULPS       Z6, Z1, Z1
+	VBROADCASTSS 8(SI), Z7
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z7, Z2, Z2
+	VMULPS       Z6, Z2, Z2
+	VBROADCASTSS 12(SI), Z7
+	VCVTDQ2PS    Z3, Z3
+	VMULPS       Z7, Z3, Z3
+	VMULPS       Z6, Z3, Z3
+	VBROADCASTSS 16(SI), Z7
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z7, Z4, Z4
+	VMULPS       Z6, Z4, Z4
+	VBROADCASTSS 20(SI), Z7
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z7, Z5, Z5
+	VMULPS       Z6, Z5, Z5
+	MOVQ         c_base+152(FP), SI
+	ADDQ         DX, SI
+	MOVQ         ldc+176(FP), DI
+	SHLQ         $0x02, DI
+	CMPB         add+144(FP), $0x00
+	JE           dotBytes6p1set
+	MOVQ         SI, R8
+	VADDPS       (R8), Z0, Z0
+	ADDQ         DI, R8
+	VADDPS       (R8), Z1, Z1
+	ADDQ         DI, R8
+	VADDPS       (R8), Z2, Z2
+	ADDQ         DI, R8
+	VADDPS       (R8), Z3, Z3
+	ADDQ         DI, R8
+	VADDPS       (R8), Z4, Z4
+	ADDQ         DI, R8
+	VADDPS       (R8), Z5, Z5
+
+dotBytes6p1set:
+	VMOVUPS Z0, (SI)
+	ADDQ    DI, SI
+	VMOVUPS Z1, (SI)
+	ADDQ    DI, SI
+	VMOVUPS Z2, (SI)
+	ADDQ    DI, SI
+	VMOVUPS Z3, (SI)
+	ADDQ    DI, SI
+	VMOVUPS Z4, (SI)
+	ADDQ    DI, SI
+	VMOVUPS Z5, (SI)
+	LEAQ    (AX)(CX*1), AX
+	ADDQ    $+64, DX
+	SUBQ    $+1, BX
+	JMP     dotBytes6p1
+
+dotBytes6p1end:
+	VZEROUPPER
+	RET

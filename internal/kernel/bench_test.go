@@ -58,6 +58,39 @@ func BenchmarkGemm(b *testing.B) {
 	}
 }
 
+// BenchmarkGemmInt8 has the products of BenchmarkGemm with fixed weights, the
+// rounding of the activations within the time.
+func BenchmarkGemmInt8(b *testing.B) {
+	for _, c := range []struct {
+		role    string
+		m, n, k int
+	}{
+		{"judge", 256, 768, 256},
+		{"judge", 256, 256, 768},
+		{"judge", 256, 256, 256},
+		{"prefill", 48, 768, 256},
+		{"block16", 16, 768, 256},
+		{"block8", 8, 768, 256},
+		{"decode", 1, 768, 256},
+		{"decode_head", 1, 4096, 256},
+		{"decode_head", 32, 4096, 256},
+	} {
+		b.Run(fmt.Sprintf("%s/%dx%dx%d", c.role, c.m, c.n, c.k), func(b *testing.B) {
+			x, z := ones(c.m*c.k), ones(c.m*c.n)
+			weights, rows := kernel.RoundInt8(c.n, c.k, ones(c.n*c.k)), new(kernel.Int8Rows)
+			b.ReportAllocs()
+			for b.Loop() {
+				rows.Reset(c.m, c.k)
+				for i := range c.m {
+					rows.Set(i, x[i*c.k:(i+1)*c.k])
+				}
+				kernel.GemmInt8(rows, weights, false, z, c.n)
+			}
+			gflops(b, 2*float64(c.m)*float64(c.n)*float64(c.k))
+		})
+	}
+}
+
 // BenchmarkRows gives each row operation's time for 768 elements, in cache.
 func BenchmarkRows(b *testing.B) {
 	const n = 768

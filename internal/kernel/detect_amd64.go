@@ -8,8 +8,14 @@ func detect() []*variant {
 	found := []*variant{&portable}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
 		found = append(found, &avx2)
+		if cpu.X86.HasAVXVNNI {
+			found = append(found, &avxVNNI)
+		}
 	}
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512DQ && cpu.X86.HasBMI2 {
+		if !cpu.X86.HasAVX512VNNI {
+			avx512.byteRows, avx512.dotBytes = avx2.byteRows, avx2.dotBytes
+		}
 		found = append(found, &avx512)
 	}
 	return found

@@ -90,14 +90,19 @@ type gemm struct {
 	alpha, beta float32
 	a, b, c     operand
 
-	// The slab of B under way: columns col.. (cols of them), depths depth.. .
-	col, cols, depth, depths int
-	packedB                  []float32 // panels of nr columns, each depths x nr
-	block                    int       // depths that a panel of A holds
-	rowsPerTask, colsPerTask int       // of C; a task packs its rows of A
-	colTasks                 int       // tasks beside each other
+	now, next                slab // of B: multiplied, and packed meanwhile
+	block                    int  // depths that a panel of A holds
+	rowsPerTask, colsPerTask int  // of C; a task packs its rows of A
+	colTasks                 int  // tasks beside each other
+	tiles                    int  // tasks of the slab under way
 
-	panelTask, stepsTask, tileTask, fewTask func(int)
+	packTask, tileTask, fewTask func(int)
+}
+
+// slab is a part of B: columns col.. (cols of them), depths depth.. .
+type slab struct {
+	col, cols, depth, depths int
+	packed                   []float32 // panels of nr columns, each depths x nr
 }
 
 var gemms freelist[gemm]
@@ -106,8 +111,7 @@ func takeGemm() *gemm {
 	g := gemms.get()
 	if g == nil {
 		g = new(gemm)
-		g.panelTask, g.stepsTask = g.packPanel, g.packSteps
-		g.tileTask, g.fewTask = g.computeTask, g.fewRowsTask
+		g.packTask, g.tileTask, g.fewTask = g.packPart, g.tileOrPack, g.fewRowsTask
 	}
 	return g
 }
@@ -117,9 +121,9 @@ func (g *gemm) release() {
 	gemms.put(g)
 }
 
-// runPacked walks over slabs of B. A slab is packed once; then each task packs
-// its own rows of A, a block of depths at a time, and multiplies. Work is split by shape, not by Threads,
-// since the result must not depend on it (nor does it).
+// runPacked walks over slabs of B. While one is multiplied, each task packing
+// its own rows of A, a block of depths at a time, the next one is packed. The
+// depths are cut by shape alone, so the result does not depend on Threads.
 func (g *gemm) runPacked() {
 	mr, nr := g.v.mr, g.v.nr
 	g.rowsPerTask = even(g.m, rowBlock, mr)
@@ -127,22 +131,43 @@ func (g *gemm) runPacked() {
 	g.block = even(g.k, depthBlock, 16)
 	wide := even(g.n, max(nr, packMax/g.block), nr)
 	deep := max(1, packMax/wide/g.block) * g.block
-	for g.col = 0; g.col < g.n; g.col += g.cols {
-		g.cols = min(wide, g.n-g.col)
-		panels := ceil(g.cols, nr)
-		g.colsPerTask = ceil(panels, min(panels, ceil(8, rowTasks))) * nr
-		g.colTasks = ceil(g.cols, g.colsPerTask)
-		for g.depth = 0; g.depth < g.k; g.depth += g.depths {
-			g.depths = min(deep, g.k-g.depth)
-			g.packedB = grow(g.packedB, panels*nr*g.depths)
-			if g.b.trans {
-				g.parallel(panels, 4*g.depths*nr, g.panelTask)
-			} else {
-				g.parallel(ceil(g.depths, packSteps), 4*packSteps*g.cols, g.stepsTask)
-			}
-			g.parallel(rowTasks*g.colTasks, g.depths*g.rowsPerTask*g.colsPerTask, g.tileTask)
+	tasks := 4 * Threads() // of a slab, at least; more of them pack A more often
+	g.next.col, g.next.depth = 0, 0
+	g.cut(&g.next, wide, deep)
+	g.parallel(g.parts(), 4*packSteps*g.next.cols, g.packTask)
+	for more := true; more; {
+		g.now, g.next = g.next, g.now
+		more = g.follow(wide, deep)
+		packs := 0
+		if more {
+			packs = g.parts()
 		}
+		panels := ceil(g.now.cols, nr)
+		g.colsPerTask = ceil(panels, min(panels, ceil(tasks, rowTasks))) * nr
+		g.colTasks = ceil(g.now.cols, g.colsPerTask)
+		g.tiles = rowTasks * g.colTasks
+		g.parallel(g.tiles+packs, g.now.depths*g.rowsPerTask*g.colsPerTask, g.tileTask)
 	}
+}
+
+// follow makes next the slab that comes after now and reports whether there is
+// one: down the depths first, then to the right.
+func (g *gemm) follow(wide, deep int) bool {
+	g.next.col, g.next.depth = g.now.col, g.now.depth+g.now.depths
+	if g.next.depth == g.k {
+		g.next.col, g.next.depth = g.now.col+g.now.cols, 0
+	}
+	if g.next.col == g.n {
+		return false
+	}
+	g.cut(&g.next, wide, deep)
+	return true
+}
+
+// cut sizes the slab that begins at its col and depth.
+func (g *gemm) cut(s *slab, wide, deep int) {
+	s.cols, s.depths = min(wide, g.n-s.col), min(deep, g.k-s.depth)
+	s.packed = grow(s.packed, ceil(s.cols, g.v.nr)*g.v.nr*s.depths)
 }
 
 // even cuts n into pieces of about the same size, a multiple of unit, of about
@@ -160,25 +185,43 @@ func (g *gemm) parallel(n, work int, task func(int)) {
 	}
 }
 
-// packPanel packs panel i of the slab of B, which is transposed.
-func (g *gemm) packPanel(i int) { g.packB(i*g.v.nr, 1, 0, g.depths) }
-
-// packSteps packs some steps of all panels of the slab of B, which lie apart
-// in memory, each in one piece.
-func (g *gemm) packSteps(i int) {
-	from := i * packSteps
-	g.packB(0, ceil(g.cols, g.v.nr), from, min(packSteps, g.depths-from))
+// parts is how many tasks pack the next slab.
+func (g *gemm) parts() int {
+	if g.b.trans {
+		return ceil(g.next.cols, g.v.nr)
+	}
+	return ceil(g.next.depths, packSteps)
 }
 
-// packB packs k steps of panels of the slab, those from column col on, the last
-// one settled: panel[p*nr+j] = B[depth+p][col+j].
-func (g *gemm) packB(col, panels, from, k int) {
-	nr := g.v.nr
-	for end := col + panels*nr; col < end; col += nr {
-		panel := g.packedB[col*g.depths+from*nr:][:k*nr]
-		first, _ := settle(g.col+col, nr, g.n)
-		g.v.pack(panel, nr, min(nr, g.n), k, g.b.from(g.depth+from, first), g.b.ld, g.b.trans)
+// packPart packs a part of the next slab: a panel of a transposed B, else some
+// steps of all panels, which lie apart in memory, each in one piece.
+func (g *gemm) packPart(i int) {
+	if g.b.trans {
+		g.packB(i*g.v.nr, 1, 0, g.next.depths)
+		return
 	}
+	from := i * packSteps
+	g.packB(0, ceil(g.next.cols, g.v.nr), from, min(packSteps, g.next.depths-from))
+}
+
+// packB packs k steps of panels of the next slab, those from column col on, the
+// last one settled: panel[p*nr+j] = B[depth+p][col+j].
+func (g *gemm) packB(col, panels, from, k int) {
+	nr, s := g.v.nr, &g.next
+	for end := col + panels*nr; col < end; col += nr {
+		panel := s.packed[col*s.depths+from*nr:][:k*nr]
+		first, _ := settle(s.col+col, nr, g.n)
+		g.v.pack(panel, nr, min(nr, g.n), k, g.b.from(s.depth+from, first), g.b.ld, g.b.trans)
+	}
+}
+
+// tileOrPack is a task of the slab under way or packs a part of the next one.
+func (g *gemm) tileOrPack(i int) {
+	if i < g.tiles {
+		g.computeTask(i)
+		return
+	}
+	g.packPart(i - g.tiles)
 }
 
 // computeTask is one row block of C times some columns of the slab.
@@ -186,9 +229,9 @@ func (g *gemm) computeTask(i int) {
 	s := takeScratch()
 	row := i / g.colTasks * g.rowsPerTask
 	col := i % g.colTasks * g.colsPerTask
-	rows, cols := min(g.rowsPerTask, g.m-row), min(g.colsPerTask, g.cols-col)
-	for p := 0; p < g.depths; p += g.block {
-		depths := min(g.block, g.depths-p)
+	rows, cols := min(g.rowsPerTask, g.m-row), min(g.colsPerTask, g.now.cols-col)
+	for p := 0; p < g.now.depths; p += g.block {
+		depths := min(g.block, g.now.depths-p)
 		g.packA(s, row, rows, p, depths)
 		g.multiply(s, row, rows, col, cols, p, depths)
 	}
@@ -211,7 +254,7 @@ func (g *gemm) packA(s *scratch, row, rows, from, depths int) {
 		for i := 0; i < rows; i += mr {
 			panel := s.a[i*depths+p*mr:][:k*mr+panelSlack]
 			first, _ := settle(row+i, mr, g.m)
-			g.v.pack(panel, mr, min(mr, g.m), k, g.a.from(first, g.depth+from+p), g.a.ld, !g.a.trans)
+			g.v.pack(panel, mr, min(mr, g.m), k, g.a.from(first, g.now.depth+from+p), g.a.ld, !g.a.trans)
 		}
 	}
 }
@@ -228,21 +271,21 @@ func settle(at, size, limit int) (start, skip int) {
 func (g *gemm) multiply(s *scratch, row, rows, col, cols, p, depths int) {
 	mr, nr := g.v.mr, g.v.nr
 	beta := float32(1)
-	if g.depth+p == 0 {
+	if g.now.depth+p == 0 {
 		beta = g.beta
 	}
 	for j := 0; j < cols; j += nr {
-		b := g.packedB[(col+j)*g.depths+p*nr:][:nr*depths]
+		b := g.now.packed[(col+j)*g.now.depths+p*nr:][:nr*depths]
 		whole := 0
 		if j+nr <= cols {
 			if whole = rows; rows%mr%g.v.rowStep != 0 {
 				whole -= rows % mr
 			}
-			g.v.micro(whole, depths, g.alpha, s.a, b, beta, g.c.from(row, g.col+col+j), g.c.ld)
+			g.v.micro(whole, depths, g.alpha, s.a, b, beta, g.c.from(row, g.now.col+col+j), g.c.ld)
 		}
 		for i := whole; i < rows; i += mr {
 			g.v.micro(mr, depths, 1, s.a[i*depths:], b, 0, s.tile[:], nr)
-			g.merge(s.tile[:], row+i, min(mr, rows-i), g.col+col+j, min(nr, cols-j), beta)
+			g.merge(s.tile[:], row+i, min(mr, rows-i), g.now.col+col+j, min(nr, cols-j), beta)
 		}
 	}
 }
@@ -320,13 +363,13 @@ func (g *gemm) runFewRows() {
 
 // straightenA copies a transposed A, of which dotRows needs contiguous rows.
 func (g *gemm) straightenA() {
-	g.packedB = grow(g.packedB, g.m*g.k)
+	g.now.packed = grow(g.now.packed, g.m*g.k)
 	for p := range g.k {
 		for i := range g.m {
-			g.packedB[i*g.k+p] = g.a.data[p*g.a.ld+i]
+			g.now.packed[i*g.k+p] = g.a.data[p*g.a.ld+i]
 		}
 	}
-	g.a = operand{g.packedB, g.k, false}
+	g.a = operand{g.now.packed, g.k, false}
 }
 
 func (g *gemm) fewRowsTask(i int) {

@@ -46,6 +46,18 @@ func FuzzGemm(f *testing.F) {
 	})
 }
 
+func FuzzGemmInt8(f *testing.F) {
+	f.Add(uint8(1), uint8(16), uint16(4), uint8(0), uint64(1))
+	f.Add(uint8(13), uint8(70), uint16(515), uint8(25), uint64(2))
+	f.Add(uint8(49), uint8(129), uint16(257), uint8(7), uint64(3))
+	f.Fuzz(func(t *testing.T, m, n uint8, k uint16, mode uint8, seed uint64) {
+		kerneltest.Int8Case{
+			M: int(m), N: 1 + int(n), K: 1 + int(k)%1500, Add: mode&1 != 0,
+			PadA: int(mode >> 1 & 3), PadC: int(mode >> 3 & 3), Seed: seed,
+		}.Check(t)
+	})
+}
+
 func TestUseUnknownVariant(t *testing.T) {
 	before := kernel.Active()
 	err := kernel.Use("avx1024")
@@ -71,6 +83,11 @@ func TestMisshapenOperandsPanic(t *testing.T) {
 		"long dst":  func() { kernel.Exp(x, x[:11]) },
 		"RMSNorm":   func() { kernel.RMSNorm(x, x, x[:1], 0) },
 		"SwiGLU up": func() { kernel.SwiGLU(x, x, nil) },
+		"RoundInt8": func() { kernel.RoundInt8(3, 5, x) },
+		"no weight": func() { kernel.RoundInt8(0, 5, nil) },
+		"Int8Rows":  func() { int8Rows(2, 6, x).Set(0, x[:5]) },
+		"int8 k":    func() { kernel.GemmInt8(int8Rows(2, 6, x), kernel.RoundInt8(4, 3, x), false, x, 4) },
+		"int8 C":    func() { kernel.GemmInt8(int8Rows(4, 3, x), kernel.RoundInt8(4, 3, x), false, x, 4) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
@@ -81,6 +98,16 @@ func TestMisshapenOperandsPanic(t *testing.T) {
 			call()
 		})
 	}
+}
+
+// int8Rows rounds a matrix stored without gaps.
+func int8Rows(rows, cols int, x []float32) *kernel.Int8Rows {
+	var r kernel.Int8Rows
+	r.Reset(rows, cols)
+	for i := range rows {
+		r.Set(i, x[i*cols:(i+1)*cols])
+	}
+	return &r
 }
 
 func TestParallelRunsEachIndexOnce(t *testing.T) {
@@ -148,7 +175,17 @@ func TestConcurrentGemm(t *testing.T) {
 
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	a, b, c := make([]float32, 200*64), make([]float32, 200*64), make([]float32, 200*200)
+	weights, rows := kernel.RoundInt8(200, 64, b), new(kernel.Int8Rows)
 	for name, call := range map[string]func(){
+		"int8": func() {
+			for _, m := range []int{1, 200} {
+				rows.Reset(m, 64)
+				for i := range m {
+					rows.Set(i, a[i*64:(i+1)*64])
+				}
+				kernel.GemmInt8(rows, weights, false, c, 200)
+			}
+		},
 		"packed": func() { kernel.Gemm(false, true, 200, 200, 64, 1, a, 64, b, 64, 0, c, 200) },
 		"few":    func() { kernel.Gemm(false, true, 2, 200, 64, 1, a, 64, b, 64, 0, c, 200) },
 		"both":   func() { kernel.Gemm(true, true, 2, 200, 64, 1, a, 200, b, 64, 0, c, 200) },

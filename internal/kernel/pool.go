@@ -10,12 +10,18 @@ import (
 )
 
 // workers is the process-wide worker pool. Helpers are goroutines that live
-// while there is work; whoever calls Parallel works too, so progress never
-// depends on a helper and nested calls cannot deadlock.
+// while there is work and for a moment longer; whoever calls Parallel works too,
+// so progress never depends on a helper and nested calls cannot deadlock.
 var workers pool
 
+// spins is how often one looks for what is about to come before going to sleep,
+// some 100 microseconds: work follows work within less, and to wake a thread,
+// in a virtual machine above all, takes longer than many a task.
+const spins = 4000
+
 type pool struct {
-	limit atomic.Int64 // Threads; 0 = GOMAXPROCS
+	limit  atomic.Int64 // Threads; 0 = GOMAXPROCS
+	offers atomic.Int64 // jobs published so far
 
 	mu      sync.Mutex
 	open    []*job // jobs that may have unclaimed indices, oldest first
@@ -77,6 +83,7 @@ func (p *pool) run(n int, body func(i int)) {
 	p.publish(j)
 	j.work()
 	p.retract(j)
+	spin(func() bool { return j.pending.Load() == 0 })
 	<-j.done
 	failure := j.failure.Swap(nil)
 	j.body = nil
@@ -94,6 +101,7 @@ func (p *pool) publish(j *job) {
 		p.start = p.help
 	}
 	p.open = append(p.open, j)
+	p.offers.Add(1)
 	for want := min(int(j.n), Threads()) - 1; p.helpers < want; {
 		p.helpers++
 		go p.start()
@@ -109,20 +117,37 @@ func (p *pool) retract(j *job) {
 	}
 }
 
-// help works on open jobs until there are none.
+// help works on open jobs until there have been none for a while.
 func (p *pool) help() {
 	for {
+		seen := p.offers.Load()
 		j := p.pick()
-		if j == nil {
+		if j != nil {
+			j.work()
+			p.release(j)
+			continue
+		}
+		if !spin(func() bool { return p.offers.Load() != seen }) && p.signOff(seen) {
 			return
 		}
-		j.work()
-		p.release(j)
 	}
 }
 
-// pick returns an open job with unclaimed indices, or signs the helper off.
-// Both happen under the lock, so a job published later starts a new helper.
+// spin waits for a condition, but not long. Others get the processor meanwhile.
+func spin(until func() bool) bool {
+	for i := range spins {
+		if until() {
+			return true
+		}
+		if i%16 == 15 {
+			runtime.Gosched()
+		}
+	}
+	return false
+}
+
+// pick returns an open job with unclaimed indices, if there is one for so many
+// helpers.
 func (p *pool) pick() *job {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,8 +159,19 @@ func (p *pool) pick() *job {
 			}
 		}
 	}
-	p.helpers--
 	return nil
+}
+
+// signOff takes a helper off the list unless something was published since it
+// looked. A job published later starts a new helper.
+func (p *pool) signOff(seen int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.offers.Load() != seen {
+		return false
+	}
+	p.helpers--
+	return true
 }
 
 func (p *pool) release(j *job) {

@@ -29,6 +29,17 @@ type variant struct {
 	// Element (i, p) of op(A) is a[i*rowA+p*colA].
 	sumRows func(m, n, k int, alpha float32, a []float32, rowA, colA int, b []float32, ldb int, beta float32, c []float32, ldc int)
 
+	// byteRows is how many rows dotBytes takes at most, byteRowsMax at most.
+	byteRows int
+	// dotBytes adds up the products of rows of activations and panels of weights
+	// over quads groups of four columns, as Int8Rows and Int8 store them, starting
+	// from shift; C = sum*aScale*wScale, multiplied in this order, or C += that.
+	dotBytes func(rows, panels, quads int, a []uint8, lda int, aScale []float32, w []int8, wScale []float32, shift []int32, add bool, c []float32, ldc int)
+	// absMax is the largest magnitude, by its bits: a NaN exceeds all numbers.
+	absMax func(x []float32) float32
+	// toBytes writes byteZero + x*by, rounded to even.
+	toBytes func(dst []uint8, x []float32, by float32)
+
 	dot    func(x, y []float32) float32
 	dot3   func(x, y, z []float32) float32 // sum of x*y*z
 	axpy   func(a float32, x, y []float32)

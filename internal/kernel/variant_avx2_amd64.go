@@ -14,6 +14,10 @@ var avx2 = variant{
 	copySteps:  copyStepsAVX2,
 	dotRows:    rowsAVX2.dotRows,
 	sumRows:    rowsAVX2.sumRows,
+	byteRows:   len(bytesAVX2),
+	dotBytes:   bytesAVX2.dotBytes,
+	absMax:     absMaxAVX2,
+	toBytes:    toBytesAVX2,
 	dot:        dotAVX2,
 	dot3:       dot3AVX2,
 	axpy:       axpyAVX2,
@@ -38,6 +42,8 @@ var rowsAVX2 = &rowKernels{
 	sums: []sumRowsFunc{sumRows1AVX2, sumRows2AVX2, sumRows3AVX2},
 	dot:  dotAVX2,
 }
+
+var bytesAVX2 = byteKernels{dotBytes1AVX2, dotBytes2AVX2}
 
 // microAVX2 takes whole tiles, then two thirds or one third of one.
 func microAVX2(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int) {
@@ -84,4 +90,11 @@ func copyStepsAVX2(panel []float32, width int, src []float32, ld, k int) {
 	default:
 		copyStepsPortable(panel, width, src, ld, k)
 	}
+}
+
+// toBytesAVX2 leaves the last few to the portable form.
+func toBytesAVX2(dst []uint8, x []float32, by float32) {
+	whole := len(x) &^ 7
+	toBytes8AVX2(dst[:whole], x[:whole], by)
+	toBytesPortable(dst[whole:], x[whole:], by)
 }

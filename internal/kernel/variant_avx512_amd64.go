@@ -14,6 +14,10 @@ var avx512 = variant{
 	copySteps:  copyStepsAVX512,
 	dotRows:    rowsAVX512.dotRows,
 	sumRows:    rowsAVX512.sumRows,
+	byteRows:   len(bytesAVX512),
+	dotBytes:   bytesAVX512.dotBytes,
+	absMax:     absMaxAVX512,
+	toBytes:    toBytesAVX512,
 	dot:        dotAVX512,
 	dot3:       dot3AVX512,
 	axpy:       axpyAVX512,
@@ -43,6 +47,11 @@ var rowsAVX512 = &rowKernels{
 		sumRows4AVX512, sumRows5AVX512, sumRows6AVX512,
 	},
 	dot: dotAVX512,
+}
+
+var bytesAVX512 = byteKernels{
+	dotBytes1AVX512, dotBytes2AVX512, dotBytes3AVX512,
+	dotBytes4AVX512, dotBytes5AVX512, dotBytes6AVX512,
 }
 
 // microAVX512 takes whole tiles, then two thirds or one third of one.
@@ -90,4 +99,11 @@ func copyStepsAVX512(panel []float32, width int, src []float32, ld, k int) {
 	default:
 		copyStepsPortable(panel, width, src, ld, k)
 	}
+}
+
+// toBytesAVX512 leaves the last few to the portable form.
+func toBytesAVX512(dst []uint8, x []float32, by float32) {
+	whole := len(x) &^ 15
+	toBytes16AVX512(dst[:whole], x[:whole], by)
+	toBytesPortable(dst[whole:], x[whole:], by)
 }

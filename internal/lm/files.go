@@ -91,7 +91,7 @@ func loadShard(fsys fs.FS, name string, cfg Config, missing map[string]*Tensor) 
 	if err != nil {
 		return err
 	}
-	return readSafetensors(f, info.Size(), func(e entry) ([]float32, error) {
+	_, err = readSafetensors(f, info.Size(), func(e entry) ([]float32, error) {
 		t, wanted := missing[e.name]
 		switch {
 		case !wanted && ignorable(e.name, cfg):
@@ -105,6 +105,7 @@ func loadShard(fsys fs.FS, name string, cfg Config, missing map[string]*Tensor) 
 		t.Data, err = e.alloc()
 		return t.Data, err
 	})
+	return err
 }
 
 // ignorable reports tensors that old checkpoints carry and nothing needs: the

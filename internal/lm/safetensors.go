@@ -47,25 +47,32 @@ func (e entry) alloc() ([]float32, error) {
 // converting F16 and BF16 to float32. Tensors come in the order of their data.
 // It allocates at most about twice the size plus a bounded header.
 func ReadSafetensors(r io.Reader, size int64) ([]*Tensor, error) {
+	all, _, err := ReadSafetensorsMetadata(r, size)
+	return all, err
+}
+
+// ReadSafetensorsMetadata is ReadSafetensors with the metadata of the header,
+// nil when it has none.
+func ReadSafetensorsMetadata(r io.Reader, size int64) ([]*Tensor, map[string]string, error) {
 	var all []*Tensor
-	err := readSafetensors(r, size, func(e entry) ([]float32, error) {
+	metadata, err := readSafetensors(r, size, func(e entry) ([]float32, error) {
 		data, err := e.alloc()
 		all = append(all, &Tensor{Name: e.name, Shape: e.shape, Data: data})
 		return data, err
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return all, nil
+	return all, metadata, nil
 }
 
 // readSafetensors calls place for each tensor in the order of the data; place
 // returns where its elements go (from alloc), or nil to skip them. The whole header has been
-// checked against size before the first call.
-func readSafetensors(r io.Reader, size int64, place func(entry) ([]float32, error)) error {
-	entries, err := readHeader(r, size)
+// checked against size before the first call. It returns the metadata.
+func readSafetensors(r io.Reader, size int64, place func(entry) ([]float32, error)) (metadata map[string]string, err error) {
+	entries, metadata, err := readHeader(r, size)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	buf := make([]byte, chunkBytes)
 	for _, e := range entries {
@@ -78,71 +85,71 @@ func readSafetensors(r io.Reader, size int64, place func(entry) ([]float32, erro
 			err = readData(r, e, dst, buf)
 		}
 		if err != nil {
-			return fmt.Errorf("tensor %q: %w", e.name, err)
+			return nil, fmt.Errorf("tensor %q: %w", e.name, err)
 		}
 	}
-	return nil
+	return metadata, nil
 }
 
-func readHeader(r io.Reader, size int64) ([]entry, error) {
+func readHeader(r io.Reader, size int64) ([]entry, map[string]string, error) {
 	var head [8]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return nil, fault.Corruptf("safetensors: no header length: %w", err)
+		return nil, nil, fault.Corruptf("safetensors: no header length: %w", err)
 	}
 	n := binary.LittleEndian.Uint64(head[:])
 	if n < 2 || n > maxHeader || int64(n) > size-8 {
-		return nil, fault.Corruptf("safetensors: header length %d in a file of %d bytes (limit %d)", n, size, maxHeader)
+		return nil, nil, fault.Corruptf("safetensors: header length %d in a file of %d bytes (limit %d)", n, size, maxHeader)
 	}
 	raw := make([]byte, n)
 	if _, err := io.ReadFull(r, raw); err != nil {
-		return nil, fault.Corruptf("safetensors: header cut short: %w", err)
+		return nil, nil, fault.Corruptf("safetensors: header cut short: %w", err)
 	}
-	entries, err := parseHeader(raw)
+	entries, metadata, err := parseHeader(raw)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return entries, checkLayout(entries, size-8-int64(n))
+	return entries, metadata, checkLayout(entries, size-8-int64(n))
 }
 
 // parseHeader walks the JSON by tokens: encoding/json alone would let the
 // second of two equal names win silently.
-func parseHeader(raw []byte) ([]entry, error) {
+func parseHeader(raw []byte) ([]entry, map[string]string, error) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, fault.Corruptf("safetensors: the header is not a JSON object")
+		return nil, nil, fault.Corruptf("safetensors: the header is not a JSON object")
 	}
 	var entries []entry
+	var metadata map[string]string
 	seen := map[string]bool{}
 	for dec.More() {
 		key, err := dec.Token()
 		if err != nil {
-			return nil, fault.Corruptf("safetensors: header: %w", err)
+			return nil, nil, fault.Corruptf("safetensors: header: %w", err)
 		}
 		name := key.(string) // the decoder yields only strings as keys
 		if seen[name] {
-			return nil, fault.Corruptf("safetensors: tensor %q is listed twice", name)
+			return nil, nil, fault.Corruptf("safetensors: tensor %q is listed twice", name)
 		}
 		seen[name] = true
 		if name == "__metadata__" {
-			var ignored map[string]string
-			if err := dec.Decode(&ignored); err != nil {
-				return nil, fault.Corruptf("safetensors: __metadata__: %w", err)
+			if err := dec.Decode(&metadata); err != nil {
+				return nil, nil, fault.Corruptf("safetensors: __metadata__: %w", err)
 			}
 			continue
 		}
 		e, err := parseEntry(dec, name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		entries = append(entries, e)
 	}
 	if _, err := dec.Token(); err != nil {
-		return nil, fault.Corruptf("safetensors: header: %w", err)
+		return nil, nil, fault.Corruptf("safetensors: header: %w", err)
 	}
 	if rest := raw[dec.InputOffset():]; len(bytes.TrimRight(rest, " \x00\n")) > 0 {
-		return nil, fault.Corruptf("safetensors: bytes after the header object")
+		return nil, nil, fault.Corruptf("safetensors: bytes after the header object")
 	}
-	return entries, nil
+	return entries, metadata, nil
 }
 
 func parseEntry(dec *json.Decoder, name string) (entry, error) {

@@ -39,9 +39,12 @@ func TestSafetensorsRoundTrip(t *testing.T) {
 		if n := binary.LittleEndian.Uint64(b.Bytes()); n%8 != 0 {
 			t.Fatalf("data starts at %d, not a multiple of 8", n+8)
 		}
-		out, err := read(b.Bytes())
+		out, metadata, err := ReadSafetensorsMetadata(bytes.NewReader(b.Bytes()), int64(b.Len()))
 		if err != nil {
 			t.Fatal(err)
+		}
+		if len(metadata) != 1 || metadata["format"] != "pt" {
+			t.Fatalf("metadata came back as %v", metadata)
 		}
 		if len(out) != len(in) {
 			t.Fatalf("%d tensors came back, want %d", len(out), len(in))

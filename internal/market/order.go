@@ -2,6 +2,7 @@ package market
 
 import (
 	"cmp"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/gr2/gr2/internal/rng"
@@ -114,4 +115,20 @@ func byUser(events []Event, visit func(from, to int)) {
 		visit(from, to)
 		from = to
 	}
+}
+
+// ShuffleTies is a copy of a history with each run of equal times in random
+// order: theirs means nothing.
+func ShuffleTies(visits []Visit, r *rand.Rand) []Visit {
+	out := append([]Visit(nil), visits...)
+	for from := 0; from < len(out); {
+		to := from + 1
+		for to < len(out) && out[to].Time == out[from].Time {
+			to++
+		}
+		run := out[from:to]
+		r.Shuffle(len(run), func(i, j int) { run[i], run[j] = run[j], run[i] })
+		from = to
+	}
+	return out
 }

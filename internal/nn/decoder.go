@@ -2,8 +2,10 @@ package nn
 
 import (
 	"fmt"
+	"math/rand/v2"
 
 	"github.com/gr2/gr2/internal/lm"
+	"github.com/gr2/gr2/internal/rng"
 )
 
 // Decoder is a language model on the tape. Its Params share memory with the
@@ -13,6 +15,12 @@ type Decoder struct {
 	// compute the rest a second time on the way back (Chen et al. 2016): the
 	// same gradients with less memory, for about a third more work.
 	Recompute bool
+	// Dropout is the share of elements that Loss zeroes behind the embedding and
+	// behind what each layer adds to the residual stream, twice (Vaswani et al.
+	// 2017). Its masks are a function of DropoutSeed, which every step needs anew,
+	// and of the layer. LogProbs knows none.
+	Dropout     float64
+	DropoutSeed uint64
 
 	cfg       lm.Config
 	params    []*Param
@@ -27,6 +35,7 @@ type Decoder struct {
 
 // decoderLayer mirrors lm.Layer; absent tensors are nil.
 type decoderLayer struct {
+	index                   int
 	attnNorm, q, k, v, o    *Param
 	qBias, kBias, vBias     *Param
 	qNorm, kNorm            *Param
@@ -50,6 +59,7 @@ func NewDecoder(m *lm.Model) *Decoder {
 	for i := range m.Layers {
 		l := &m.Layers[i]
 		d.layers = append(d.layers, decoderLayer{
+			index:    i,
 			attnNorm: byTensor[l.AttnNorm],
 			q:        byTensor[l.Q], k: byTensor[l.K], v: byTensor[l.V], o: byTensor[l.O],
 			qBias: byTensor[l.QBias], kBias: byTensor[l.KBias], vBias: byTensor[l.VBias],
@@ -94,9 +104,9 @@ func (d *Decoder) Loss(t *Tape, b *Batch, norm float32) *Var {
 // LogProbs is log p(target) of each prediction, 0 where there is no target.
 // Weights are not read. It records nothing and is valid until t.Reset.
 func (d *Decoder) LogProbs(t *Tape, b *Batch) []float32 {
-	silent := t.silent
-	t.silent = true
-	defer func() { t.silent = silent }()
+	silent, dropout := t.silent, d.Dropout
+	t.silent, d.Dropout = true, 0
+	defer func() { t.silent, d.Dropout = silent, dropout }()
 	late, early := d.split(t, b, targeted)
 	h, below := d.hidden(t, b, late.rows, early.rows)
 	out := t.mem.zeros(len(b.Targets))
@@ -114,6 +124,9 @@ func (d *Decoder) hidden(t *Tape, b *Batch, rows, early []int32) (last, below *V
 	d.growTables(b.Pos)
 	docs := t.documents(len(b.Tokens), b.Docs, b.Parents)
 	x := t.Embed(d.embed, b.Tokens)
+	if d.Dropout > 0 {
+		x = t.Dropout(x, d.Dropout, d.masks(len(d.layers), 0))
+	}
 	top := len(d.layers) - 1
 	for i := range top {
 		if l := &d.layers[i]; d.Recompute || t.silent {
@@ -151,10 +164,25 @@ func (d *Decoder) attend(t *Tape, l *decoderLayer, x *Var, pos []int32, docs *do
 
 // transform is the rest of the layer: x and the attention a come in.
 func (d *Decoder) transform(t *Tape, l *decoderLayer, x, a *Var) *Var {
-	x = t.addLinear(x, a, l.o)
+	x = d.addTo(t, x, a, l.o, l.index, 0)
 	h := t.RMSNorm(x, l.mlpNorm, float32(d.cfg.NormEps))
-	return t.addLinear(x, t.SwiGLU(t.Linear(h, l.gate, nil), t.Linear(h, l.up, nil)), l.down)
+	return d.addTo(t, x, t.SwiGLU(t.Linear(h, l.gate, nil), t.Linear(h, l.up, nil)), l.down, l.index, 1)
 }
+
+// addTo is residual + dropout(x W^T). site tells the masks of a layer apart.
+func (d *Decoder) addTo(t *Tape, residual, x *Var, w *Param, layer, site int) *Var {
+	if d.Dropout <= 0 {
+		return t.addLinear(residual, x, w)
+	}
+	return t.addDropout(residual, t.Linear(x, w, nil), d.Dropout, d.masks(layer, site))
+}
+
+// masks is the source of the masks at a site of a layer.
+func (d *Decoder) masks(layer, site int) *rand.Rand {
+	return rng.New(d.DropoutSeed, dropoutStream, uint64(layer), uint64(site))
+}
+
+var dropoutStream = rng.Key("nn/dropout")
 
 // everyRow tells whether rows are 0..n-1.
 func everyRow(rows []int32, n int) bool {

@@ -345,3 +345,95 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// TestDecoderDropout: masks follow from the seed alone, hit the loss in the mean but
+// not LogProbs, and are the same when layers are computed twice.
+func TestDecoderDropout(t *testing.T) {
+	cfg := smallConfig(lm.Qwen3)
+	cfg.Layers = 3
+	m := mustModel(t, cfg)
+	b := packed(cfg.VocabSize, []int{30, 40}, 0.8)
+	run := func(share float64, seed uint64, recompute bool) (loss float32, grads [][]float32, logProbs []float32) {
+		d, tape := NewDecoder(m), dirtyTape()
+		d.Dropout, d.DropoutSeed, d.Recompute = share, seed, recompute
+		out := d.Loss(tape, b, 10)
+		tape.Backward(out)
+		for _, p := range d.Params() {
+			grads = append(grads, p.Grad)
+		}
+		loss = out.Value[0]
+		tape.Reset()
+		return loss, grads, slices.Clone(d.LogProbs(tape, b))
+	}
+	loss, grads, logProbs := run(0.3, 1, false)
+	again, twice, _ := run(0.3, 1, true)
+	if again != loss {
+		t.Errorf("loss %g, with layers computed twice %g", loss, again)
+	}
+	for i := range grads {
+		if !slices.Equal(grads[i], twice[i]) {
+			t.Errorf("gradient %d differs when layers are computed twice", i)
+		}
+	}
+	if other, _, _ := run(0.3, 2, false); other == loss {
+		t.Error("another seed drops the same elements")
+	}
+	plain, _, want := run(0, 1, false)
+	if plain == loss {
+		t.Error("dropout changes nothing")
+	}
+	if !slices.Equal(logProbs, want) {
+		t.Error("LogProbs drops elements")
+	}
+}
+
+// TestDecoderDropoutGradient compares a directional derivative of the loss under fixed
+// masks with the gradient.
+func TestDecoderDropoutGradient(t *testing.T) {
+	cfg := smallConfig(lm.Llama)
+	m := mustModel(t, cfg)
+	sharpen(m)
+	b := packed(cfg.VocabSize, []int{12, 20}, 0.9)
+	d, tape := NewDecoder(m), dirtyTape()
+	d.Dropout, d.DropoutSeed = 0.25, 5
+	tape.Backward(d.Loss(tape, b, 10))
+	for _, p := range d.Params() {
+		square := 0.0
+		for _, g := range p.Grad {
+			square += float64(g) * float64(g)
+		}
+		slope := math.Sqrt(square)
+		if slope < 1e-3 {
+			continue
+		}
+		before := slices.Clone(p.Value)
+		const h = 2e-3
+		at := func(step float64) float64 {
+			for i, g := range p.Grad {
+				p.Value[i] = before[i] + float32(step*float64(g)/slope)
+			}
+			tape.Reset()
+			return float64(d.Loss(tape, b, 10).Value[0])
+		}
+		have := (at(h) - at(-h)) / (2 * h)
+		copy(p.Value, before)
+		if math.Abs(have-slope) > 0.03*slope+1e-2 {
+			t.Errorf("%s: the loss changes by %g along a gradient of length %g", p.Name, have, slope)
+		}
+	}
+}
+
+// TestDropoutBytes bounds what the masks take.
+func TestDropoutBytes(t *testing.T) {
+	cfg := bigEnough()
+	b := packed(cfg.VocabSize, []int{200, 100}, 1)
+	peak := func(share float64) int {
+		d, tape := NewDecoder(mustModel(t, cfg)), NewTape()
+		d.Dropout = share
+		tape.Backward(d.Loss(tape, b, 10))
+		return 4 * tape.mem.peak
+	}
+	if extra, most := peak(0.2)-peak(0), DropoutBytes(cfg, len(b.Tokens)); extra > most || extra < most/2 {
+		t.Errorf("dropout takes %d bytes, the forecast is %d at most", extra, most)
+	}
+}

@@ -21,7 +21,8 @@ type limits struct {
 // defaultLimits are 16 MiB and 64 MiB of logits, and 192 KiB of scores.
 var defaultLimits = limits{chunk: 1 << 22, kept: 1 << 24, queries: 96, keys: 512}
 
-// headLoss is the cross-entropy of x W^T.
+// headLoss is the cross-entropy of x W^T, or what LinearPolicy makes of the same
+// log-probabilities.
 type headLoss struct {
 	x, y    *Var
 	w       *Param
@@ -30,6 +31,7 @@ type headLoss struct {
 	weights []float32
 	norm    float32
 	logProb []float32 // of the targets
+	entropy []float32 // of the rows, or nil
 
 	chunk  int       // rows projected at a time
 	kept   []float32 // probabilities of all rows, or nil
@@ -47,9 +49,7 @@ func (t *Tape) LinearCrossEntropy(x *Var, w *Param, targets []int32, allowed [][
 	y := t.result(1, 1, x.Grad, w.grad())
 	o := t.newHead(x, w, targets, allowed)
 	o.y, o.weights, o.norm = y, weights, norm
-	if total := x.Rows * w.Rows; y.Grad != nil && total <= t.limits.kept {
-		o.kept = t.mem.take(total)
-	}
+	o.keep(t)
 	o.score(t)
 	y.Value[0] = -weightedMean(o.logProb, weights, norm)
 	return t.record(y, o)
@@ -71,6 +71,13 @@ func (t *Tape) newHead(x *Var, w *Param, targets []int32, allowed [][]int32) *he
 	}
 	return t.heads.put(headLoss{x: x, w: w, targets: targets, allowed: allowed, logProb: t.mem.take(x.Rows),
 		chunk: min(max(1, t.limits.chunk/w.Rows), max(1, x.Rows))})
+}
+
+// keep makes room for the probabilities where they are wanted and not too many.
+func (o *headLoss) keep(t *Tape) {
+	if total := o.x.Rows * o.w.Rows; o.y.Grad != nil && total <= t.limits.kept {
+		o.kept = t.mem.take(total)
+	}
 }
 
 // score fills logProb, chunk by chunk.
@@ -116,6 +123,9 @@ func (o *headLoss) forwardTask(i int) {
 			maskLogits(row, o.allowed[o.from+r])
 		}
 		o.logProb[o.from+r] = softmaxLogProb(row, target)
+		if o.entropy != nil {
+			o.entropy[o.from+r] = entropyOf(row)
+		}
 	}
 }
 

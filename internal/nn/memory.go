@@ -19,14 +19,20 @@ func (t *Tape) Bytes() int {
 }
 
 // StepBytes is the memory that a tape needs for Loss and Backward of a decoder on
-// a batch with so many tokens and predictions that have a weight. It is exact
-// when all parameters are trained, predictions are fewer than tokens or one for
+// a batch with so many tokens and predictions that have a weight, without
+// dropout (DropoutBytes comes on top). It is exact when all parameters are trained, predictions are fewer than tokens or one for
 // each, and attention has work for all threads; else a step may need less.
 func StepBytes(cfg lm.Config, recompute bool, tokens, predictions int) int {
 	m := meter{cfg: cfg, recompute: recompute, limits: defaultLimits, tokens: tokens, rows: predictions}
 	m.forward()
 	m.backward()
 	return 4 * m.peak
+}
+
+// DropoutBytes is what dropout adds to StepBytes, at most: behind the embedding
+// and at two places a layer a mask, and a result with its gradient.
+func DropoutBytes(cfg lm.Config, tokens int) int {
+	return 4 * 3 * (2*cfg.Layers + 1) * tokens * cfg.Hidden
 }
 
 // meter follows the arena through a step. Each of its methods mirrors the

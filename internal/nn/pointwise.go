@@ -188,7 +188,7 @@ func (o *swiGLU) backwardTask(i int) {
 	}
 }
 
-// dropout is y = x * mask, with mask 0 or 1/(1-p).
+// dropout is y = x * mask, with mask 0 or 1/(1-p), or residual + x * mask.
 type dropout struct {
 	x, y *Var
 	mask []float32
@@ -198,15 +198,39 @@ type dropout struct {
 // others so that the mean stays. It draws from r in a fixed order; key r by
 // the coordinates of the step. With p <= 0 it is x itself.
 func (t *Tape) Dropout(x *Var, p float64, r *rand.Rand) *Var {
-	cut := uint64(math.Round(p * (1 << 16)))
-	if p <= 0 || cut == 0 {
+	cut := dropoutCut(p)
+	if cut == 0 {
 		return x
 	}
+	o := t.dropouts.put(dropout{x: x, y: t.result(x.Rows, x.Cols, x.Grad), mask: t.mem.take(len(x.Value))})
+	o.draw(cut, r)
+	kernel.Mul(o.y.Value, x.Value, o.mask)
+	return t.record(o.y, o)
+}
+
+// addDropout is residual + Dropout(x). The sum has the residual's gradient, as in
+// addLinear, so the same operations are barred from taking residual.
+func (t *Tape) addDropout(residual, x *Var, p float64, r *rand.Rand) *Var {
+	sameShape("addDropout", residual, x)
+	y := t.result(x.Rows, x.Cols)
+	o := t.dropouts.put(dropout{x: x, y: y, mask: t.mem.take(len(x.Value))})
+	o.draw(dropoutCut(p), r)
+	copy(y.Value, residual.Value)
+	kernel.MulAdd(y.Value, 1, x.Value, o.mask)
+	if y.Grad, y.written = residual.Grad, residual.written; x.Grad != nil {
+		t.needGrad(y)
+	}
+	return t.record(y, o)
+}
+
+// dropoutCut is p in parts of 65536.
+func dropoutCut(p float64) uint64 { return uint64(math.Round(max(p, 0) * (1 << 16))) }
+
+func (o *dropout) draw(cut uint64, r *rand.Rand) {
 	keep := float32(0)
 	if cut < 1<<16 {
 		keep = float32(1<<16) / float32(1<<16-cut)
 	}
-	o := t.dropouts.put(dropout{x: x, y: t.result(x.Rows, x.Cols, x.Grad), mask: t.mem.take(len(x.Value))})
 	var bits uint64
 	for i := range o.mask {
 		if i%4 == 0 {
@@ -218,11 +242,12 @@ func (t *Tape) Dropout(x *Var, p float64, r *rand.Rand) *Var {
 		}
 		bits >>= 16
 	}
-	kernel.Mul(o.y.Value, x.Value, o.mask)
-	return t.record(o.y, o)
 }
 
 func (o *dropout) backward(*Tape) {
+	if o.x.Grad == nil {
+		return
+	}
 	o.x.open()
 	kernel.MulAdd(o.x.Grad, 1, o.y.Grad, o.mask)
 }

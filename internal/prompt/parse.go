@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -64,6 +65,24 @@ func Parse(text string, k int) (Output, error) {
 		return Output{}, err
 	}
 	return Output{Ranking: ranking, Trace: trace}, nil
+}
+
+// Salvage reads what a lenient reader would of an output that does not parse:
+// the numbers 1..k behind the last </think>, in their order, the first time
+// each stands there, as places from 0. No ranking of gr2 is made of it; it is
+// for measuring what partial credit would pay (GR2 section 5).
+func Salvage(text string, k int) []int {
+	if i := strings.LastIndex(text, answerToken); i >= 0 {
+		text = text[i:]
+	}
+	var places []int
+	for _, digits := range strings.FieldsFunc(text, func(r rune) bool { return r < '0' || r > '9' }) {
+		n, err := strconv.Atoi(digits)
+		if err == nil && n >= 1 && n <= k && !slices.Contains(places, n-1) {
+			places = append(places, n-1)
+		}
+	}
+	return places
 }
 
 // cutTrace parts the trace from the answer. The opening mark may be absent:

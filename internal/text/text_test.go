@@ -63,6 +63,18 @@ func TestMinDF(t *testing.T) {
 	}
 }
 
+func TestMaxTerms(t *testing.T) {
+	m := FitTFIDF([]string{"c b a", "c b", "c d"}, Options{MaxTerms: 3})
+	terms, idf := m.Vocabulary()
+	if !slices.Equal(terms, []string{"a", "b", "c"}) {
+		t.Errorf("kept %q, want the most frequent and of equals the first", terms)
+	}
+	again := NewTFIDF(terms, idf)
+	if got, want := again.Vector("a a c d"), m.Vector("a a c d"); !slices.Equal(got.Index, want.Index) || !slices.Equal(got.Value, want.Value) {
+		t.Errorf("restored model says %+v, want %+v", got, want)
+	}
+}
+
 // The model does not depend on the order of documents; vectors have unit length
 // and ascending indices; the cosine agrees with the dense inner product.
 func TestTFIDFProperties(t *testing.T) {

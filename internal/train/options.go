@@ -31,6 +31,8 @@ type Options struct {
 	Warmup float64
 	// Decay is AdamW's decoupled weight decay.
 	Decay float64
+	// Dropout is that of nn.Decoder; 0 is none.
+	Dropout float64
 	// Clip bounds the global norm of the gradient.
 	Clip float64
 	Seed uint64
@@ -39,6 +41,9 @@ type Options struct {
 	// Validations is how often Validate is called, evenly spaced, the last
 	// time at the end.
 	Validations int
+	// Patience ends the run after so many validations in a row without a better
+	// score; 0 never does.
+	Patience int
 	// NewTokensFrom freezes all but the rows of the embedding from this token
 	// on (token warm-up, GR2 section 2); 0 trains everything.
 	NewTokensFrom int
@@ -47,15 +52,24 @@ type Options struct {
 	JudgeLayers int
 }
 
-// rate is the learning rate after a share done of the stage: linear warm-up,
-// then a cosine down to the floor.
-func (o *Options) rate(done float64) float64 {
-	if done < o.Warmup {
-		return o.LR * done / o.Warmup
+// Schedule is a learning rate over a stage: linear warm-up, then a cosine down to
+// the floor.
+type Schedule struct {
+	LR     float64
+	Floor  float64 // final rate as a share of LR
+	Warmup float64 // share of the stage over which the rate rises from 0
+}
+
+// Rate is the learning rate after a share done of the stage.
+func (s Schedule) Rate(done float64) float64 {
+	if done < s.Warmup {
+		return s.LR * done / s.Warmup
 	}
 	along := 0.0
-	if o.Warmup < 1 {
-		along = min(1, (done-o.Warmup)/(1-o.Warmup))
+	if s.Warmup < 1 {
+		along = min(1, (done-s.Warmup)/(1-s.Warmup))
 	}
-	return o.LR * (o.Floor + (1-o.Floor)*(1+math.Cos(math.Pi*along))/2)
+	return s.LR * (s.Floor + (1-s.Floor)*(1+math.Cos(math.Pi*along))/2)
 }
+
+func (o *Options) schedule() Schedule { return Schedule{o.LR, o.Floor, o.Warmup} }

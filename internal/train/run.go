@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
-	"github.com/gr2/gr2/internal/durable"
 	"github.com/gr2/gr2/internal/lm"
 	"github.com/gr2/gr2/internal/nn"
+	"github.com/gr2/gr2/internal/rng"
 )
 
 // Run is one training of one model. Two runs of a stage (token warm-up, then
@@ -71,7 +70,11 @@ func (r *Run) Memory() (state, step int) {
 		state += 4 * 4 * len(t.Data)
 	}
 	n := r.Options.BatchTokens
-	return state, nn.StepBytes(r.Model.Config, false, n, n)
+	step = nn.StepBytes(r.Model.Config, false, n, n)
+	if r.Options.Dropout > 0 {
+		step += nn.DropoutBytes(r.Model.Config, n)
+	}
+	return state, step
 }
 
 // loop is a Run with its moving parts.
@@ -82,10 +85,19 @@ type loop struct {
 	adam    *nn.AdamW
 	feed    *feed
 	state   state
-	log     *durable.Log
+	store   *Store
 	began   time.Time
 	tokens  int
 	told    time.Time
+}
+
+// state is all that a run needs to go on to the same bits.
+type state struct {
+	Result
+	Next        int `json:"next"` // examples handed out
+	Validations int `json:"validations"`
+	Stale       int `json:"stale"` // validations since the best one
+	Saved
 }
 
 // Do trains to the end, going on from the last checkpoint if there is one. On
@@ -98,22 +110,26 @@ func (r *Run) Do(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	l.adam = nn.NewAdamW(l.decoder.Params(), nn.AdamWOptions{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: o.Decay})
-	if err := l.resume(); err != nil {
+	l.store = &Store{Dir: r.Dir, Model: r.Model, Adam: l.adam, Params: l.decoder.Params(), State: &l.state, Saved: &l.state.Saved}
+	if err := l.store.Resume(); err != nil {
 		return Result{}, err
 	}
+	defer l.store.Log.Close()
+	l.feed.next = l.state.Next
 	if l.state.Finished {
 		return l.state.Result, nil
 	}
-	log, err := durable.OpenLog(filepath.Join(r.Dir, "metrics.jsonl"), l.state.LogBytes)
-	if err != nil {
-		return Result{}, err
-	}
-	l.log = log
-	defer log.Close()
 	if err := l.train(ctx); err != nil {
 		return Result{}, err
 	}
-	return l.state.Result, l.finish()
+	l.state.Next = l.feed.next
+	return l.state.Result, l.store.Finish()
+}
+
+// checkpoint makes the training one that can go on from here.
+func (l *loop) checkpoint() error {
+	l.state.Next = l.feed.next
+	return l.store.Checkpoint(l.state.Steps)
 }
 
 // freeze applies the token warm-up: only new rows of the embedding learn.
@@ -133,6 +149,7 @@ func (l *loop) freeze() {
 }
 
 func (l *loop) train(ctx context.Context) error {
+	o := &l.Options
 	for {
 		// Before the next step, so that a run stopped during a validation makes
 		// it again with the same weights.
@@ -145,7 +162,7 @@ func (l *loop) train(ctx context.Context) error {
 			}
 			return ctx.Err()
 		}
-		if l.feed.next == l.feed.total {
+		if l.feed.next == l.feed.total || l.state.Stale > 0 && l.state.Stale == o.Patience {
 			return nil
 		}
 		row, err := l.step()
@@ -155,7 +172,7 @@ func (l *loop) train(ctx context.Context) error {
 		if row == nil {
 			continue
 		}
-		if err := l.log.Append(row); err != nil {
+		if err := l.store.Log.Append(row); err != nil {
 			return err
 		}
 		l.tell(*row.Loss, nil)
@@ -173,7 +190,7 @@ func (l *loop) train(ctx context.Context) error {
 // carried a weight.
 func (l *loop) step() (*line, error) {
 	o := &l.Options
-	rate := o.rate(l.feed.done())
+	rate := o.schedule().Rate(l.feed.done())
 	var batches []*nn.Batch
 	norm := 0.0
 	for range o.Accumulate {
@@ -190,7 +207,9 @@ func (l *loop) step() (*line, error) {
 		return nil, nil
 	}
 	loss, tokens := 0.0, 0
-	for _, b := range batches {
+	l.decoder.Dropout = o.Dropout
+	for i, b := range batches {
+		l.decoder.DropoutSeed = rng.Hash(o.Seed, rng.Key("dropout"), uint64(l.state.Steps), uint64(i))
 		if err := l.decoder.Check(b); err != nil {
 			return nil, err
 		}
@@ -225,16 +244,15 @@ func (l *loop) validate(ctx context.Context) error {
 		return err
 	}
 	first := l.state.Validations == 0
+	l.state.Stale++
 	l.state.Validations = due
-	if err := l.log.Append(&line{Step: l.state.Steps, Done: l.feed.done(), Valid: v.Metrics}); err != nil {
+	if err := l.store.Log.Append(&line{Step: l.state.Steps, Done: l.feed.done(), Valid: v.Metrics}); err != nil {
 		return err
 	}
 	l.tell(0, &v)
 	if first || v.Score > l.state.BestScore {
-		l.state.BestScore, l.state.BestStep = v.Score, l.state.Steps
-		if err := l.keepBest(); err != nil {
-			return err
-		}
+		l.state.BestScore, l.state.BestStep, l.state.Stale = v.Score, l.state.Steps, 0
+		return l.store.KeepBest(l.state.Steps)
 	}
 	return nil
 }

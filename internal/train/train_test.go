@@ -130,7 +130,9 @@ func (s stopper) Example(epoch, i int) (prompt.Example, error) {
 }
 
 func TestResumedRunEqualsUnbroken(t *testing.T) {
-	whole := train.Run{Dir: t.TempDir(), Model: model(t), Source: copying{60}, Options: options()}
+	options := options()
+	options.Dropout = 0.2
+	whole := train.Run{Dir: t.TempDir(), Model: model(t), Source: copying{60}, Options: options}
 	want, err := whole.Do(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -142,14 +144,14 @@ func TestResumedRunEqualsUnbroken(t *testing.T) {
 			broken = model(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			left := after
-			r := train.Run{Dir: dir, Model: broken, Source: stopper{copying{60}, &left, cancel, fail}, Options: options()}
+			r := train.Run{Dir: dir, Model: broken, Source: stopper{copying{60}, &left, cancel, fail}, Options: options}
 			if _, err := r.Do(ctx); err == nil {
 				t.Fatalf("the run did not stop after %d examples", after)
 			}
 			cancel()
 		}
 		broken = model(t)
-		r := train.Run{Dir: dir, Model: broken, Source: copying{60}, Options: options()}
+		r := train.Run{Dir: dir, Model: broken, Source: copying{60}, Options: options}
 		got, err := r.Do(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -194,6 +196,34 @@ func TestBestValidatedWeightsAreKept(t *testing.T) {
 	}
 	if !bytes.Equal(bits(run(falling(), 1)), bits(last)) {
 		t.Error("the single validation at the end must keep the last weights")
+	}
+}
+
+// TestPatience: a run ends with its weights of the last better score, and a
+// score that is better again renews its patience.
+func TestPatience(t *testing.T) {
+	run := func(patience int, scores ...float64) (train.Result, int) {
+		calls := 0
+		r := train.Run{Dir: t.TempDir(), Model: model(t), Source: copying{60}, Options: options()}
+		r.Options.Validations, r.Options.Patience = len(scores), patience
+		r.Validate = func(context.Context) (train.Validation, error) {
+			calls++
+			return train.Validation{Score: scores[calls-1]}, nil
+		}
+		result, err := r.Do(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result, calls
+	}
+	for _, c := range []struct{ patience, calls int }{{0, 6}, {1, 2}, {2, 5}, {3, 6}} {
+		result, calls := run(c.patience, 3, 2, 4, 1, 0, 5)
+		if calls != c.calls {
+			t.Errorf("patience %d: %d validations, want %d", c.patience, calls, c.calls)
+		}
+		if best := map[int]float64{2: 3, 5: 4, 6: 5}[calls]; result.BestScore != best {
+			t.Errorf("patience %d: best score %g, want %g", c.patience, result.BestScore, best)
+		}
 	}
 }
 

@@ -61,6 +61,14 @@ func (avx2) halves(y VecVirtual) (lo, hi VecVirtual) {
 
 func (avx2) round(x VecVirtual) { VROUNDPS(Imm(8), x, x) }
 
+func (avx2) storeBytes(y VecVirtual, at Mem) {
+	high := XMM()
+	VEXTRACTI128(Imm(1), y, high)
+	VPACKUSDW(high, y.AsX(), high)
+	VPACKUSWB(high, high, high)
+	VMOVQ(high, at)
+}
+
 // scale2 builds 2^n in two factors, so that subnormal results and overflow to
 // +Inf come out by themselves. NaN stays NaN.
 func (avx2) scale2(n, p VecVirtual) {

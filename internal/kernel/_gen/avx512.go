@@ -64,6 +64,8 @@ func (avx512) halves(y VecVirtual) (lo, hi VecVirtual) {
 
 func (avx512) round(x VecVirtual) { VRNDSCALEPS(Imm(8), x, x) }
 
+func (avx512) storeBytes(y VecVirtual, at Mem) { VPMOVDB(y, at) }
+
 func (avx512) scale2(n, p VecVirtual) { VSCALEFPS(n, p, p) }
 
 // turn gathers a quarter of each of four rows in a register on the way from

@@ -21,6 +21,11 @@ type isa struct {
 	across  []int // widths of transposes
 	rows    int   // rows of A that dotRows and sumRows take at most
 	stripes []int // vectors a row that sumRows takes, at most, for m = 1 and above
+
+	products   byteProducts
+	byteRows   int   // of A that dotBytes takes at most
+	byteAcross []int // panels that dotBytes takes at a time, falling to 1
+	bytesOnly  bool  // all else is as in another instruction set
 }
 
 // instructions hide how an instruction set masks, rounds and shuffles. A mask
@@ -40,6 +45,8 @@ type instructions interface {
 	halves(y VecVirtual) (lo, hi VecVirtual)
 	// round rounds to nearest even, quietly.
 	round(x VecVirtual)
+	// storeBytes stores the lowest byte of each lane, an integer from 0 to 255.
+	storeBytes(y VecVirtual, at Mem)
 	// scale2 multiplies p by 2^n for integral n; it may spoil n.
 	scale2(n, p VecVirtual)
 	// turn loads rows x lanes floats and passes on the columns, in order. The
@@ -59,10 +66,16 @@ var isas = map[string]*isa{
 	"avx2": {
 		instructions: avx2{}, suffix: "AVX2", title: "AVX2 and FMA", lanes: 8, bytes: 32,
 		mr: 6, nv: 2, across: []int{6, 8}, rows: 3, stripes: []int{8, 4},
+		products: pairs{}, byteRows: 2, byteAcross: []int{1},
+	},
+	"avxvnni": {
+		instructions: avx2{}, suffix: "AVXVNNI", title: "AVX-VNNI", lanes: 8, bytes: 32,
+		products: vnni{}, byteRows: 6, byteAcross: []int{1}, bytesOnly: true,
 	},
 	"avx512": {
 		instructions: avx512{}, suffix: "AVX512", title: "AVX-512", lanes: 16, bytes: 64,
 		mr: 12, nv: 2, across: []int{12, 16}, rows: 6, stripes: []int{8, 4},
+		products: vnni{}, byteRows: 6, byteAcross: []int{4, 1},
 	},
 }
 
@@ -71,6 +84,9 @@ var values = map[string]float32{
 	"one":    1,
 	"lowest": float32(math.Inf(-1)),
 
+	// Of bits and integers.
+	"magnitude": math.Float32frombits(1<<31 - 1), "byteZero": math.Float32frombits(128),
+
 	// exp; the names say what for.
 	"exphigh": 89, "explow": -104, "log2e": math.Log2E,
 	"ln2high": 0.693359375, "ln2low": -2.12194440e-4,
@@ -78,10 +94,11 @@ var values = map[string]float32{
 	"exp4": 4.1665795894e-2, "exp3": 1.6666665459e-1, "exp2": 5.0000001201e-1,
 }
 
-// value is the named constant. The assembler knows no literal for an infinity.
+// value is the named constant. The assembler knows no literal for an infinity
+// and the like.
 func value(name string) Constant {
 	v := values[name]
-	if math.IsInf(float64(v), 0) {
+	if f := math.Abs(float64(v)); f < 1e-30 || !(f <= math.MaxFloat32) {
 		return U32(math.Float32bits(v))
 	}
 	return F32(v)

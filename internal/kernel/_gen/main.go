@@ -2,7 +2,7 @@
 //
 //	cd internal/kernel/_gen && go run . -isa avx2 -out ../avx2_amd64.s -stubs ../avx2_amd64.go -pkg kernel
 //
-// and likewise for -isa avx512.
+// and likewise for -isa avxvnni and avx512.
 // Its output is committed, so building gr2 needs neither this program nor avo.
 package main
 
@@ -17,15 +17,24 @@ import (
 )
 
 func main() {
-	name := flag.String("isa", "avx2", "instruction set to write for: avx2 or avx512")
+	name := flag.String("isa", "avx2", "instruction set to write for: avx2, avxvnni or avx512")
 	flag.Parse()
 	if cpu = isas[*name]; cpu == nil {
 		log.Fatalf("gen: unknown instruction set %q", *name)
 	}
 	ConstraintExpr("amd64,!noasm")
-	matrixKernels()
-	rowKernels()
+	if !cpu.bytesOnly {
+		matrixKernels()
+		rowKernels()
+		rounding()
+	}
+	byteKernels()
 	Generate()
+	if out := flag.Lookup("out").Value.String(); cpu.bytesOnly && out != "" {
+		if err := encodeVEX(out); err != nil {
+			log.Fatalf("gen: %v", err)
+		}
+	}
 }
 
 // function starts the assembly of name and size for the instruction set, which

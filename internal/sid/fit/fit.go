@@ -8,23 +8,38 @@ import (
 	"github.com/gr2/gr2/internal/text"
 )
 
+// What an index can hold: see package sid.
+const (
+	maxLevels = 8
+	maxWidth  = 256
+)
+
 // Options of a fit. A zero field, but Seed, takes its default.
 type Options struct {
 	Dim        int    `json:"dim"`        // of the embedding; default 128, fewer when the catalog's rank is lower
 	Levels     int    `json:"levels"`     // of a code; default 4
 	Width      int    `json:"width"`      // codes a level; default 256
 	Iterations int    `json:"iterations"` // of k-means, at most; default 25
+	Sample     int    `json:"sample"`     // rows that k-means sees, at most; default 200,000
 	Seed       uint64 `json:"seed"`
+
+	// Balanced bounds the items of a code while fitting: each level's codes get at
+	// most 1+Slack times their even share. Assignment does not know the bound.
+	Balanced bool    `json:"balanced"`
+	Slack    float64 `json:"slack"` // default 0.1
 }
 
 func (o Options) withDefaults() Options {
 	for _, f := range []struct {
 		field *int
 		value int
-	}{{&o.Dim, 128}, {&o.Levels, sid.Levels}, {&o.Width, sid.Width}, {&o.Iterations, 25}} {
+	}{{&o.Dim, 128}, {&o.Levels, sid.Levels}, {&o.Width, sid.Width}, {&o.Iterations, 25}, {&o.Sample, 200_000}} {
 		if *f.field == 0 {
 			*f.field = f.value
 		}
+	}
+	if o.Slack == 0 {
+		o.Slack = 0.1
 	}
 	return o
 }
@@ -35,12 +50,16 @@ func (o Options) Validate() error {
 	switch {
 	case o.Dim < 1 || o.Dim > 4096:
 		return fault.Usagef("sid: dim %d; use 1 to 4096", o.Dim)
-	case o.Levels < 1 || o.Levels > 8:
-		return fault.Usagef("sid: levels %d; use 1 to 8", o.Levels)
-	case o.Width < 2 || o.Width > 256:
-		return fault.Usagef("sid: width %d; use 2 to 256", o.Width)
+	case o.Levels < 1 || o.Levels > maxLevels:
+		return fault.Usagef("sid: levels %d; use 1 to %d", o.Levels, maxLevels)
+	case o.Width < 2 || o.Width > maxWidth:
+		return fault.Usagef("sid: width %d; use 2 to %d", o.Width, maxWidth)
 	case o.Iterations < 1:
 		return fault.Usagef("sid: iterations %d; use 1 or more", o.Iterations)
+	case o.Sample < 1:
+		return fault.Usagef("sid: sample %d; use 1 or more rows", o.Sample)
+	case !(o.Slack > 0 && o.Slack <= 100):
+		return fault.Usagef("sid: slack %v; use more than 0, at most 100", o.Slack)
 	}
 	return nil
 }
@@ -64,7 +83,7 @@ func Build(catalog *market.Catalog, opt Options) (*sid.Index, Report, error) {
 		return nil, Report{}, fault.Inputf("sid: the catalog has no items")
 	}
 	emb := embed.TFIDF(itemTexts(catalog), opt.Dim, opt.Seed)
-	books, nearest, err := RQKMeans(emb, opt)
+	q, err := RQKMeans(emb, opt)
 	if err != nil {
 		return nil, Report{}, err
 	}
@@ -72,7 +91,8 @@ func Build(catalog *market.Catalog, opt Options) (*sid.Index, Report, error) {
 	for i := range ids {
 		ids[i] = catalog.Items[i].ID
 	}
-	codes, err := Assign(books, emb, ids, opt.Seed)
+	nearest := q.Books.nearest(emb)
+	codes, err := Assign(q, emb, ids, AssignOptions{Rule: Free, Seed: opt.Seed})
 	if err != nil {
 		return nil, Report{}, err
 	}
@@ -85,7 +105,7 @@ func Build(catalog *market.Catalog, opt Options) (*sid.Index, Report, error) {
 	if err != nil {
 		return nil, Report{}, err
 	}
-	report := Report{opt, emb.Cols, books.relativeError(emb, nearest), before.Stats(), index.Stats()}
+	report := Report{opt, emb.Cols, q.RelativeError(emb, nearest), before.Stats(), index.Stats()}
 	return index, report, nil
 }
 

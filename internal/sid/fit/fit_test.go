@@ -10,7 +10,6 @@ import (
 	"github.com/gr2/gr2/internal/kernel"
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/rng"
-	"pgregory.net/rapid"
 )
 
 func catalogOf(t testing.TB, titles ...string) *market.Catalog {
@@ -99,7 +98,7 @@ func TestFullCapacityAndBeyond(t *testing.T) {
 
 func TestBadOptions(t *testing.T) {
 	c := catalogOf(t, "soap")
-	for _, opt := range []Options{{Dim: -1}, {Levels: 9}, {Levels: -1}, {Width: 257}, {Width: 1}, {Iterations: -2}} {
+	for _, opt := range []Options{{Dim: -1}, {Levels: 9}, {Levels: -1}, {Width: 257}, {Width: 1}, {Iterations: -2}, {Sample: -1}, {Slack: -1}} {
 		if _, _, err := Build(c, opt); fault.KindOf(err) != fault.Usage {
 			t.Errorf("%+v: %v", opt, err)
 		}
@@ -133,88 +132,6 @@ func TestSameSeedSameCodesWhateverThreads(t *testing.T) {
 	}
 }
 
-// Which of several equal items gets which code depends on ids, not on the order
-// of rows.
-func TestAssignFollowsIDsNotRows(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(2, 40).Draw(t, "items")
-		seed := rapid.Uint64().Draw(t, "seed")
-		emb := embed.NewMatrix(n, 3)
-		ids := make([]string, n)
-		for i := range n {
-			ids[i] = fmt.Sprint("id", i)
-			for j := range 3 {
-				emb.Row(i)[j] = float32(rapid.IntRange(-1, 1).Draw(t, "x"))
-			}
-		}
-		books, _, err := RQKMeans(emb, Options{Levels: 3, Width: 4, Seed: seed})
-		if err != nil {
-			t.Fatal(err)
-		}
-		codes, err := Assign(books, emb, ids, seed)
-		if err != nil {
-			t.Fatal(err)
-		}
-		perm := rapid.Permutation(seq(n)).Draw(t, "order")
-		shuffled, shuffledIDs := embed.NewMatrix(n, 3), make([]string, n)
-		for to, from := range perm {
-			copy(shuffled.Row(to), emb.Row(from))
-			shuffledIDs[to] = ids[from]
-		}
-		again, err := Assign(books, shuffled, shuffledIDs, seed)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen := map[string]bool{}
-		for to, from := range perm {
-			if !slices.Equal(again[to*3:to*3+3], codes[from*3:from*3+3]) {
-				t.Fatalf("item %s has code %v, as row %d %v", ids[from], codes[from*3:from*3+3], to, again[to*3:to*3+3])
-			}
-			seen[string(codes[from*3:from*3+3])] = true
-		}
-		if len(seen) != n {
-			t.Fatalf("%d codes for %d items", len(seen), n)
-		}
-	})
-}
-
-func seq(n int) []int {
-	out := make([]int, n)
-	for i := range out {
-		out[i] = i
-	}
-	return out
-}
-
-// An item alone under its prefix keeps the nearest code at every level.
-func TestAssignKeepsNearestWhereFree(t *testing.T) {
-	c := catalogOf(t, topics(300, 6)...)
-	opt := Options{Width: 32, Dim: 16, Seed: 2}
-	emb := embed.TFIDF(itemTexts(c), opt.Dim, opt.Seed)
-	books, nearest, err := RQKMeans(emb, opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ids := make([]string, c.Len())
-	for i := range ids {
-		ids[i] = c.Items[i].ID
-	}
-	codes, err := Assign(books, emb, ids, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	count := map[string]int{}
-	for i := range ids {
-		count[string(nearest[i*4:i*4+4])]++
-	}
-	for i := range ids {
-		// Rounding may part two equally near codes; the first three levels suffice to see the rule.
-		if near := nearest[i*4 : i*4+4]; count[string(near)] == 1 && !slices.Equal(near[:3], codes[i*4:i*4+3]) {
-			t.Errorf("item %d: nearest %v is free, assigned %v", i, near, codes[i*4:i*4+4])
-		}
-	}
-}
-
 // Planted clusters far apart are found: k-means++ leaves no code dead and Lloyd
 // ends at the cluster means.
 func TestKMeansFindsPlantedClusters(t *testing.T) {
@@ -229,7 +146,9 @@ func TestKMeansFindsPlantedClusters(t *testing.T) {
 		c := i % clusters
 		row[c%dim] += float32(1 + 2*(c/dim))
 	}
-	book, nearest := kmeans(x, clusters, 25, rng.New(7))
+	book := kmeans(x, Options{Width: clusters}.withDefaults(), rng.New(7))
+	nearest, distance := make([]int32, x.Rows), make([]float32, x.Rows)
+	assignNearest(x, book, nearest, distance)
 	if book.Rows != clusters {
 		t.Fatalf("%d centroids", book.Rows)
 	}
@@ -253,14 +172,98 @@ func TestLevelsReduceTheError(t *testing.T) {
 	emb := embed.TFIDF(topics(400, 3), 32, 1)
 	last := 1.0
 	for levels := 1; levels <= 4; levels++ {
-		books, codes, err := RQKMeans(emb, Options{Levels: levels, Width: 16, Seed: 1})
+		q, err := RQKMeans(emb, Options{Levels: levels, Width: 16, Seed: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := books.relativeError(emb, codes)
+		e := q.RelativeError(emb, q.Books.nearest(emb))
 		if e >= last {
 			t.Errorf("%d levels leave error %.4f, one fewer %.4f", levels, e, last)
 		}
 		last = e
+	}
+}
+
+// skewed is rows around a few centres, most of them around the first ones.
+func skewed(n, dim int, seed uint64) embed.Matrix {
+	r := rng.New(seed)
+	x := embed.NewMatrix(n, dim)
+	for i := range n {
+		centre := int(r.ExpFloat64() * 3)
+		for j := range dim {
+			x.Row(i)[j] = float32(r.NormFloat64()*0.3 + rng.New(seed, uint64(centre), uint64(j)).NormFloat64())
+		}
+	}
+	return x
+}
+
+// Balanced clusters keep the bound; the nearest centroids of plain ones do not.
+func TestBalanceKeepsTheBound(t *testing.T) {
+	const n, width, slack = 2000, 16, 0.05
+	x := skewed(n, 6, 3)
+	book := SeedCentroids(x, width, rng.New(1))
+	nearest, distance := make([]int32, n), make([]float32, n)
+	assignNearest(x, book, nearest, distance)
+	plain := slices.Max(counts(nearest, width))
+	balance(x, book, slack, nearest, distance)
+	limit := 132 // 2000/16 * 1.05 = 131.25
+	if got := slices.Max(counts(nearest, width)); got > limit || plain <= limit {
+		t.Errorf("largest cluster %d balanced, %d plain; the bound is %d", got, plain, limit)
+	}
+	for i := range x.Rows {
+		want := float32(0)
+		for j, v := range book.Row(int(nearest[i])) {
+			want += (x.Row(i)[j] - v) * (x.Row(i)[j] - v)
+		}
+		if d := distance[i] - want; d > 1e-4 || d < -1e-4 {
+			t.Fatalf("row %d: distance %v, want %v", i, distance[i], want)
+		}
+	}
+}
+
+func counts(codes []int32, width int) []int {
+	n := make([]int, width)
+	for _, c := range codes {
+		n[c]++
+	}
+	return n
+}
+
+// What fitting with the bound is for: codes are used more evenly, though the
+// nearest centroid knows no bound.
+func TestBalancedCodesAreMoreEven(t *testing.T) {
+	x := skewed(3000, 6, 4)
+	largest := func(balanced bool) int {
+		q, err := RQKMeans(x, Options{Levels: 1, Width: 32, Seed: 2, Balanced: balanced})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var codes []int32
+		for _, c := range q.Books.nearest(x) {
+			codes = append(codes, int32(c))
+		}
+		return slices.Max(counts(codes, 32))
+	}
+	if plain, balanced := largest(false), largest(true); balanced >= plain {
+		t.Errorf("largest code: %d items balanced, %d plain", balanced, plain)
+	}
+}
+
+func TestSampleDrawsRowsInOrder(t *testing.T) {
+	x := embed.NewMatrix(1000, 1)
+	for i := range x.Rows {
+		x.Data[i] = float32(i)
+	}
+	a, b := Sample(x, 100, 1), Sample(x, 100, 2)
+	if a.Rows != 100 || !slices.IsSorted(a.Data) || len(slices.Compact(slices.Clone(a.Data))) != 100 {
+		t.Errorf("drew %d rows %v", a.Rows, a.Data)
+	}
+	if slices.Equal(a.Data, b.Data) {
+		t.Error("the sample does not depend on the seed")
+	}
+	all := Sample(x, 1000, 1)
+	all.Data[0] = -1
+	if all.Rows != 1000 || x.Data[0] != 0 {
+		t.Error("a sample of all rows is no copy of all rows")
 	}
 }

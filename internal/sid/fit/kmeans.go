@@ -1,8 +1,10 @@
 package fit
 
 import (
+	"encoding/json"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/gr2/gr2/internal/embed"
 	"github.com/gr2/gr2/internal/fault"
@@ -10,72 +12,80 @@ import (
 	"github.com/gr2/gr2/internal/rng"
 )
 
-// Codebooks are the centroids of each level.
-type Codebooks struct {
-	Width  int
-	Levels []embed.Matrix // live codes x dim; fewer than Width when the residuals have fewer distinct values
-}
-
 var kmeansStream = rng.Key("sid/fit/kmeans")
 
-// RQKMeans quantises the rows of emb level by level: k-means of what the levels
-// before left over, from a k-means++ start on those residuals. It returns the
-// codebooks and, rows x levels, the nearest code at every level; see Assign for
-// unique codes.
-func RQKMeans(emb embed.Matrix, opt Options) (*Codebooks, []uint8, error) {
+// RQKMeans fits codebooks to the rows of emb level by level: k-means of what the
+// levels before left over, from a k-means++ start on those residuals. With
+// Balanced, k-means is constrained: see balance.
+func RQKMeans(emb embed.Matrix, opt Options) (*Quantizer, error) {
 	if err := opt.Validate(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	opt = opt.withDefaults()
 	if emb.Rows == 0 || emb.Cols == 0 {
-		return nil, nil, fault.Inputf("sid: no embeddings to quantise")
+		return nil, fault.Inputf("sid: no embeddings to quantise")
 	}
-	residual := embed.Matrix{Rows: emb.Rows, Cols: emb.Cols, Data: append([]float32(nil), emb.Data...)}
-	books := &Codebooks{Width: opt.Width}
-	codes := make([]uint8, emb.Rows*opt.Levels)
+	record, err := json.Marshal(opt)
+	if err != nil {
+		return nil, err
+	}
+	q := &Quantizer{Kind: KindRQKMeans, Options: record, Books: Codebooks{Width: opt.Width}}
+	residual := Sample(emb, opt.Sample, opt.Seed)
+	nearest, distance := make([]int32, residual.Rows), make([]float32, residual.Rows)
 	for level := range opt.Levels {
 		r := rng.New(opt.Seed, kmeansStream, uint64(level))
-		book, nearest := kmeans(residual, opt.Width, opt.Iterations, r)
-		books.Levels = append(books.Levels, book)
+		book := kmeans(residual, opt, r)
+		q.Books.Levels = append(q.Books.Levels, book)
+		assignNearest(residual, book, nearest, distance)
 		for i, code := range nearest {
-			codes[i*opt.Levels+level] = uint8(code)
 			kernel.Axpy(-1, book.Row(int(code)), residual.Row(i))
 		}
 	}
-	return books, codes, nil
+	return q, nil
 }
 
-// kmeans finds at most width centroids of x by Lloyd's algorithm and the
-// nearest one of each row.
-func kmeans(x embed.Matrix, width, iterations int, r *rand.Rand) (embed.Matrix, []int32) {
-	book := seedCentroids(x, width, r)
+var sampleStream = rng.Key("sid/fit/sample")
+
+// Sample copies at most n rows of x, drawn without replacement, in their order;
+// all of them when n is 0.
+func Sample(x embed.Matrix, n int, seed uint64) embed.Matrix {
+	if n == 0 || n >= x.Rows {
+		return embed.Matrix{Rows: x.Rows, Cols: x.Cols, Data: slices.Clone(x.Data)}
+	}
+	rows := rng.New(seed, sampleStream).Perm(x.Rows)[:n]
+	slices.Sort(rows)
+	out := embed.NewMatrix(n, x.Cols)
+	for to, from := range rows {
+		copy(out.Row(to), x.Row(from))
+	}
+	return out
+}
+
+// kmeans finds at most opt.Width centroids of x by Lloyd's algorithm.
+func kmeans(x embed.Matrix, opt Options, r *rand.Rand) embed.Matrix {
+	book := SeedCentroids(x, opt.Width, r)
 	nearest, distance := make([]int32, x.Rows), make([]float32, x.Rows)
-	assignNearest(x, book, nearest, distance)
 	before := make([]int32, x.Rows)
-	for range iterations {
-		moveCentroids(x, book, nearest, distance)
+	for i := range opt.Iterations + 1 {
 		nearest, before = before, nearest
 		assignNearest(x, book, nearest, distance)
-		if same(nearest, before) {
+		if opt.Balanced {
+			balance(x, book, opt.Slack, nearest, distance)
+		}
+		if i > 0 && slices.Equal(nearest, before) {
 			break
 		}
-	}
-	return book, nearest
-}
-
-func same(a, b []int32) bool {
-	for i := range a {
-		if a[i] != b[i] {
-			return false
+		if i < opt.Iterations {
+			moveCentroids(x, book, nearest, distance)
 		}
 	}
-	return true
+	return book
 }
 
-// seedCentroids draws rows by k-means++ (Arthur and Vassilvitskii 2007): each
+// SeedCentroids draws rows by k-means++ (Arthur and Vassilvitskii 2007): each
 // with probability in proportion to its squared distance from those drawn. It
 // stops early when every row equals a centroid.
-func seedCentroids(x embed.Matrix, width int, r *rand.Rand) embed.Matrix {
+func SeedCentroids(x embed.Matrix, width int, r *rand.Rand) embed.Matrix {
 	distance, norms := make([]float64, x.Rows), squaredNorms(x)
 	book := embed.Matrix{Cols: x.Cols}
 	pick := r.IntN(x.Rows)
@@ -134,7 +144,7 @@ func squaredDistance(aa, bb, ab float32) float64 {
 }
 
 // block is how many rows one task handles.
-const block = 512
+const block = 256
 
 func eachBlock(rows int, body func(from, to int)) {
 	kernel.Parallel((rows+block-1)/block, func(b int) {
@@ -146,7 +156,7 @@ func eachBlock(rows int, body func(from, to int)) {
 // are equally near, and the squared distance to it.
 func assignNearest(x, book embed.Matrix, nearest []int32, distance []float32) {
 	norms := squaredNorms(book)
-	const rows = 8 * block
+	const rows = 16 * block
 	products := make([]float32, min(rows, x.Rows)*book.Rows)
 	for start := 0; start < x.Rows; start += rows {
 		n := min(rows, x.Rows-start)
@@ -154,16 +164,23 @@ func assignNearest(x, book embed.Matrix, nearest []int32, distance []float32) {
 		eachBlock(n, func(from, to int) {
 			for i := from; i < to; i++ {
 				row := x.Row(start + i)
-				best, at := float32(math.Inf(1)), 0
-				for c, p := range products[i*book.Rows : (i+1)*book.Rows] {
-					if d := norms[c] - 2*p; d < best {
-						best, at = d, c
-					}
-				}
+				at, best := nearestOf(norms, products[i*book.Rows:(i+1)*book.Rows])
 				nearest[start+i], distance[start+i] = int32(at), max(best+kernel.Dot(row, row), 0)
 			}
 		})
 	}
+}
+
+// nearestOf is the centroid c with the least |c|^2 - 2 c.r, the first of equals,
+// given the squared lengths and the inner products with r, and that number.
+func nearestOf(norms, products []float32) (at int, best float32) {
+	best = float32(math.Inf(1))
+	for c, p := range products {
+		if d := norms[c] - 2*p; d < best {
+			best, at = d, c
+		}
+	}
+	return at, best
 }
 
 func squaredNorms(m embed.Matrix) []float32 {
@@ -177,15 +194,7 @@ func squaredNorms(m embed.Matrix) []float32 {
 // moveCentroids sets each centroid to the mean of its rows. A centroid without
 // rows moves to the row that is farthest from its own centroid.
 func moveCentroids(x, book embed.Matrix, nearest []int32, distance []float32) {
-	sums := make([]float64, len(book.Data))
-	counts := make([]int, book.Rows)
-	for i, c := range nearest {
-		counts[c]++
-		sum := sums[int(c)*x.Cols : int(c+1)*x.Cols]
-		for j, v := range x.Row(i) {
-			sum[j] += float64(v)
-		}
-	}
+	sums, counts := sumByCentroid(x, book.Rows, nearest)
 	for c, n := range counts {
 		if n == 0 {
 			if far := farthest(distance); distance[far] > 0 {
@@ -200,6 +209,26 @@ func moveCentroids(x, book embed.Matrix, nearest []int32, distance []float32) {
 	}
 }
 
+// sumByCentroid adds up the rows of each centroid (centroids x cols) and counts
+// them. A task owns some columns, so that each sum runs in the order of rows.
+func sumByCentroid(x embed.Matrix, centroids int, nearest []int32) (sums []float64, counts []int) {
+	const columns = 32
+	sums, counts = make([]float64, centroids*x.Cols), make([]int, centroids)
+	for _, c := range nearest {
+		counts[c]++
+	}
+	kernel.Parallel((x.Cols+columns-1)/columns, func(task int) {
+		lo, hi := task*columns, min((task+1)*columns, x.Cols)
+		for i, c := range nearest {
+			sum := sums[int(c)*x.Cols+lo : int(c)*x.Cols+hi]
+			for j, v := range x.Row(i)[lo:hi] {
+				sum[j] += float64(v)
+			}
+		}
+	})
+	return sums, counts
+}
+
 func farthest(distance []float32) int {
 	at := 0
 	for i, d := range distance {
@@ -208,23 +237,4 @@ func farthest(distance []float32) int {
 		}
 	}
 	return at
-}
-
-// relativeError is the mean squared distance between the rows of emb and the
-// sums of their centroids, over the mean squared length of the rows.
-func (b *Codebooks) relativeError(emb embed.Matrix, codes []uint8) float64 {
-	left, total := 0.0, 0.0
-	residual := make([]float32, emb.Cols)
-	for i := range emb.Rows {
-		copy(residual, emb.Row(i))
-		total += float64(kernel.Dot(residual, residual))
-		for l, book := range b.Levels {
-			kernel.Axpy(-1, book.Row(int(codes[i*len(b.Levels)+l])), residual)
-		}
-		left += float64(kernel.Dot(residual, residual))
-	}
-	if total == 0 {
-		return 0
-	}
-	return left / total
 }

@@ -1,0 +1,196 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/gr2/gr2/internal/lm"
+	"github.com/gr2/gr2/internal/rng"
+)
+
+// testSurrogate has ratios on both sides of both clips under random weights.
+func testSurrogate(n int, beta float32) Surrogate {
+	r := rng.New(8, rng.Key("surrogate"))
+	s := Surrogate{Low: .2, High: .28, Beta: beta}
+	for i := range n {
+		s.Advantage = append(s.Advantage, []float32{1.5, -1, .5, -2}[i%4])
+		s.Old = append(s.Old, float32(-2+1.5*r.NormFloat64()))
+		s.Reference = append(s.Reference, float32(-2+r.NormFloat64()))
+	}
+	return s
+}
+
+// surrogateReference is the objective as it is written in the papers.
+func surrogateReference(s Surrogate, weights []float32, norm float64, logProb []float64) (loss float64, clipped [2]int) {
+	for i, p := range logProb {
+		ratio, a := math.Exp(p-float64(s.Old[i])), float64(s.Advantage[i])
+		bounded := min(max(ratio, 1-float64(s.Low)), 1+float64(s.High))
+		term := -min(ratio*a, bounded*a)
+		if s.Beta > 0 {
+			d := float64(s.Reference[i]) - p
+			term += float64(s.Beta) * (math.Exp(d) - d - 1)
+		}
+		if ratio*a > bounded*a {
+			clipped[map[bool]int{true: 0, false: 1}[ratio < 1]]++
+		}
+		loss += float64(weights[i]) * term / norm
+	}
+	return loss, clipped
+}
+
+// policyCases are LinearPolicy in chunks and whole, masked and free, with and
+// without a reference.
+func policyCases() []opCase {
+	targets := []int32{2, 0, 3, 4, 4, 1, 0, 2}
+	weights := []float32{1, .5, 1, 2, 1, .25, 1, 1}
+	allowed := [][]int32{nil, {0, 1, 2, 4}, nil, {4, 0}, nil, {1}, nil, nil}
+	var cases []opCase
+	for _, vocab := range []int{7, 14} { // kept, computed again in chunks
+		for _, beta := range []float32{0, .3} {
+			for _, lists := range [][][]int32{nil, allowed} {
+				s := testSurrogate(len(targets), beta)
+				cases = append(cases, opCase{fmt.Sprintf("LinearPolicy %d beta %g masked %t", vocab, beta, lists != nil),
+					[][2]int{{len(targets), 3}, {vocab, 3}},
+					func(t *Tape, p []*Param) *Var {
+						loss, _ := t.LinearPolicy(t.Leaf(p[0]), p[1], targets, lists, weights, s, 3)
+						return loss
+					},
+					func(x [][]float64) []float64 {
+						loss, _ := surrogateReference(s, weights, 3, targetLogProbs(x, vocab, targets, lists))
+						return []float64{loss}
+					}})
+			}
+		}
+	}
+	return cases
+}
+
+// targetLogProbs is log softmax(x W^T) at the targets, over what is allowed.
+func targetLogProbs(x [][]float64, vocab int, targets []int32, allowed [][]int32) []float64 {
+	logits := times(x[0], x[1], 3)
+	out := make([]float64, len(targets))
+	for r, target := range targets {
+		sum := 0.0
+		for token := range vocab {
+			if allowed == nil || allowed[r] == nil || slices.Contains(allowed[r], int32(token)) {
+				sum += math.Exp(logits[r*vocab+token])
+			}
+		}
+		out[r] = logits[r*vocab+int(target)] - math.Log(sum)
+	}
+	return out
+}
+
+func TestPolicyGradients(t *testing.T) {
+	for _, c := range policyCases() {
+		t.Run(c.name, func(t *testing.T) { checkGradient(t, c) })
+	}
+}
+
+// policyBatch has branches below prompts, as rollouts are; some of their tokens
+// are masked.
+func policyBatch(vocab int) (*Batch, Surrogate) {
+	r := rng.New(2, rng.Key("policy"))
+	b := new(Batch)
+	tokens := func(n int) (list []int32) {
+		for range n {
+			list = append(list, int32(r.IntN(vocab)))
+		}
+		return list
+	}
+	for range 2 {
+		prompt := b.Append(-1, tokens(11), make([]float32, 11))
+		for g := range 3 {
+			answer := tokens(3 + g)
+			weights := slices.Repeat([]float32{1}, len(answer))
+			weights[1] = 0 // forced
+			b.Append(prompt, answer, weights)
+		}
+	}
+	b.Allowed = make([][]int32, len(b.Targets))
+	for i, target := range b.Targets {
+		if i%2 == 0 {
+			other := (target + 1) % int32(vocab)
+			b.Allowed[i] = []int32{min(target, other), max(target, other)}
+		}
+	}
+	return b, testSurrogate(len(b.Targets), .1)
+}
+
+// TestPolicyLossIsTheSurrogate: on a tree of rollouts the loss is that of its
+// log-probabilities, entropy and clipped shares are those of the definition.
+func TestPolicyLossIsTheSurrogate(t *testing.T) {
+	cfg := smallConfig(lm.Qwen3)
+	m := mustModel(t, cfg)
+	sharpen(m)
+	d, tape := NewDecoder(m), dirtyTape()
+	b, s := policyBatch(cfg.VocabSize)
+	if err := d.Check(b); err != nil {
+		t.Fatal(err)
+	}
+	var logProb []float64
+	for _, p := range d.LogProbs(tape, b) {
+		logProb = append(logProb, float64(p))
+	}
+	for i := range s.Old { // near the present policy, so that few are clipped
+		s.Old[i] = float32(logProb[i] + .3*float64(s.Old[i]+2))
+	}
+	want, clipped := surrogateReference(s, b.Weights, 7, logProb)
+	tape.Reset()
+	loss, stats := d.PolicyLoss(tape, b, s, 7)
+	near(t, "loss", loss.Value, []float32{float32(want)}, 1e-5)
+	if stats.Predictions != len(b.Targets) || stats.Low != clipped[0] || stats.High != clipped[1] || clipped[0] == 0 || clipped[1] == 0 {
+		t.Errorf("%+v, want %d predictions, %v clipped, both above 0", stats, len(b.Targets), clipped)
+	}
+	drift, kl := 0.0, 0.0
+	for i, p := range logProb {
+		drift += math.Exp(p-float64(s.Old[i])) - 1 - (p - float64(s.Old[i]))
+		kl += math.Exp(float64(s.Reference[i])-p) - 1 - (float64(s.Reference[i]) - p)
+	}
+	if math.Abs(stats.Drift-drift) > 1e-4*drift || math.Abs(stats.KL-kl) > 1e-4*kl {
+		t.Errorf("drift %g and KL %g, want %g and %g", stats.Drift, stats.KL, drift, kl)
+	}
+	near(t, "entropy", []float32{float32(stats.Entropy)}, []float32{float32(naiveEntropy(d, b, cfg.VocabSize))}, 1e-4)
+}
+
+// naiveEntropy asks for the probability of every token.
+func naiveEntropy(d *Decoder, b *Batch, vocab int) float64 {
+	sum := 0.0
+	for i := range b.Targets {
+		list := b.Allowed[i]
+		if list == nil {
+			for token := range vocab {
+				list = append(list, int32(token))
+			}
+		}
+		for _, token := range list {
+			ask := *b
+			ask.Targets = slices.Clone(b.Targets)
+			ask.Targets[i] = token
+			p := float64(d.LogProbs(NewTape(), &ask)[i])
+			sum -= math.Exp(p) * p
+		}
+	}
+	return sum
+}
+
+// TestPolicyGradientOnPolicy: where nothing has moved yet, the gradient is that
+// of sum(-A log p): the clip and the ratio change nothing.
+func TestPolicyGradientOnPolicy(t *testing.T) {
+	cfg := smallConfig(lm.Llama)
+	m := mustModel(t, cfg)
+	b, s := policyBatch(cfg.VocabSize)
+	s.Beta = 0
+	s.Old = slices.Clone(NewDecoder(m).LogProbs(NewTape(), b))
+	d, tape := NewDecoder(m), dirtyTape()
+	loss, _ := d.PolicyLoss(tape, b, s, 5)
+	tape.Backward(loss)
+	weighted := *b
+	weighted.Weights = slices.Clone(s.Advantage)
+	_, want := gradients(m, 5, &weighted)
+	for i, p := range d.Params() {
+		near(t, p.Name, p.Grad, want[i], 1e-5)
+	}
+}

@@ -1,0 +1,72 @@
+package reward
+
+import (
+	"github.com/gr2/gr2/internal/metric"
+)
+
+// Slate is the truth about a slate as shown.
+type Slate struct {
+	Grades []uint8 // by place; above 0 is a positive
+	// Incoming is the legacy order, as places: what an answer that ranks
+	// nothing by itself inherits. The identity unless candidates were shuffled.
+	Incoming []int
+}
+
+// Usable reports whether grades hold both a positive and a negative: where they
+// do not, all rankings are equally right.
+func Usable(grades []uint8) bool {
+	positive, negative := false, false
+	for _, g := range grades {
+		positive, negative = positive || g > 0, negative || g == 0
+	}
+	return positive && negative
+}
+
+// Metric names what the rank reward measures of a full ranking.
+type Metric string
+
+const (
+	// AUC is the share of pairs of a positive and a negative in which the
+	// positive stands first: 1/(|M||N|) sum_{i in M, j in N} 1[rank(i) < rank(j)]
+	// (GR2 eq. 5). 0 to 1.
+	AUC Metric = "auc"
+	// NDCG is 1/Z sum_i (2^g_i - 1)/log2(i+1) over all places i from 1, Z that of
+	// the ideal order (GR2 eq. 6). Above 0, at most 1.
+	NDCG Metric = "ndcg"
+	// Promotion is the mean over the positives of (rank before - rank after)/K,
+	// for one positive the rank promotion of arXiv:2602.07774. Between
+	// -(K-1)/K and (K-1)/K, 0 for the incoming order.
+	Promotion Metric = "promotion"
+)
+
+// Metrics lists them.
+func Metrics() []Metric { return []Metric{AUC, NDCG, Promotion} }
+
+// Of is the metric of a full ranking of a usable slate.
+func (m Metric) Of(s Slate, ranking []int) float64 {
+	j := metric.Judged{Ranking: ranking, Grades: s.Grades}
+	switch m {
+	case NDCG:
+		return j.NDCGAt(len(s.Grades))
+	case Promotion:
+		return promotion(s, ranking)
+	}
+	v, _ := j.AUC()
+	return v
+}
+
+func promotion(s Slate, ranking []int) float64 {
+	positives, places := 0, 0
+	for i, c := range s.Incoming {
+		if s.Grades[c] > 0 {
+			positives++
+			places += i
+		}
+	}
+	for i, c := range ranking {
+		if s.Grades[c] > 0 {
+			places -= i
+		}
+	}
+	return float64(places) / float64(positives*len(s.Grades))
+}

@@ -1,0 +1,179 @@
+package rl
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/gr2/gr2/internal/nn"
+	"github.com/gr2/gr2/internal/reward"
+	"pgregory.net/rapid"
+)
+
+// drawGroup is a group of answers with any rewards.
+func drawGroup(t *rapid.T) *group {
+	g := new(group)
+	for range rapid.IntRange(2, 9).Draw(t, "answers") {
+		g.answers = append(g.answers, answer{
+			overlong: rapid.SampledFrom([]float64{0, 0, -.5, -1}).Draw(t, "overlong"),
+			score:    reward.Score{Total: rapid.Float64Range(-1, 1.2).Draw(t, "total")},
+		})
+	}
+	return g
+}
+
+// Eq. 8: advantages have mean 0, and standard deviation 1 where they are divided
+// by it; their order is that of the rewards.
+func TestAdvantages(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		g := drawGroup(t)
+		for _, deviation := range []bool{false, true} {
+			a := g.advantages(deviation)
+			sum, square := 0.0, 0.0
+			for i, v := range a {
+				sum += float64(v)
+				square += float64(v) * float64(v)
+				for j := range i {
+					if (g.answers[i].reward() > g.answers[j].reward()) && a[i] < a[j] {
+						t.Fatalf("a better answer has a smaller advantage: %v", a)
+					}
+				}
+			}
+			n := float64(len(a))
+			if math.Abs(sum) > 1e-4*n {
+				t.Fatalf("advantages %v have mean %g", a, sum/n)
+			}
+			if s := math.Sqrt(square / n); deviation && g.deviation() > 1e-3 && math.Abs(s-1) > 2e-3 {
+				t.Fatalf("advantages %v have deviation %g", a, s)
+			}
+		}
+	})
+}
+
+func TestEqualRewardsTeachNothing(t *testing.T) {
+	g := &group{answers: make([]answer, 3)}
+	for i := range g.answers {
+		g.answers[i].score.Total = .7
+	}
+	for _, v := range g.advantages(true) {
+		if math.Abs(float64(v)) > 1e-9 {
+			t.Errorf("advantage %g", v)
+		}
+	}
+}
+
+// Spread is judged on the raw metric: neither form nor length make it, and a
+// shape that hides it does not take it away.
+func TestSpreadIsThatOfTheRawMetric(t *testing.T) {
+	of := func(raw, total [2]float64) *group {
+		g := &group{answers: make([]answer, 2)}
+		for i := range g.answers {
+			g.answers[i].score = reward.Score{Raw: raw[i], Total: total[i]}
+		}
+		return g
+	}
+	if of([2]float64{.5, .5}, [2]float64{.1, .6}).spread() {
+		t.Error("answers that differ in their shaped reward alone have spread")
+	}
+	if !of([2]float64{.5, .6}, [2]float64{.1, .1}).spread() {
+		t.Error("answers that differ in the raw metric have none")
+	}
+}
+
+// handmade has answers of different lengths and rewards.
+func handmade() []group {
+	make2 := func(trunk, k int, lengths ...int) group {
+		g := group{slate: reward.Slate{Grades: make([]uint8, k)}}
+		for i := range trunk {
+			g.trunk = append(g.trunk, int32(i+1))
+		}
+		for i, n := range lengths {
+			a := answer{score: reward.Score{Total: float64(i*i) / 3}}
+			for j := range n {
+				a.tokens = append(a.tokens, int32(3*i+j+2))
+				a.choice = append(a.choice, j%3 != 1)
+				a.allowed = append(a.allowed, nil)
+				a.logProb = append(a.logProb, -3.6+.3*float32(j%4)-.1*float32(i))
+			}
+			g.answers = append(g.answers, a)
+		}
+		return g
+	}
+	return []group{make2(7, 3, 5, 2, 3), make2(4, 4, 1, 6), make2(9, 3, 4, 4, 4, 4)}
+}
+
+// losses are those of the choices of an answer, by the definition.
+func losses(o *Options, a *answer, advantage float64, logProb []float64) (all []float64) {
+	at := 0
+	for i, chosen := range a.choice {
+		if !chosen {
+			continue
+		}
+		ratio := math.Exp(logProb[at] - float64(a.logProb[i]))
+		all = append(all, -min(ratio*advantage, min(max(ratio, 1-o.Low), 1+o.High)*advantage))
+		at++
+	}
+	return all
+}
+
+// TestObjectives: over three groups in several micro-batches, the summed loss is
+// that of DAPO, of GRPO and of Dr. GRPO as their papers write them.
+func TestObjectives(t *testing.T) {
+	w := newWorld(t)
+	d := nn.NewDecoder(w.model(t))
+	limit := func(k int) int { return 10 * k }
+	mean := func(x []float64) float64 { return sum(x) / float64(len(x)) }
+	for name, c := range map[string]struct {
+		set  func(o *Options)
+		want func(byAnswer [][]float64) float64
+	}{
+		"DAPO": {func(o *Options) {}, func(l [][]float64) float64 { return mean(slices.Concat(l...)) }},
+		"GRPO": {func(o *Options) { o.Normalizer, o.High = ByAnswer, .2 }, func(l [][]float64) float64 {
+			var means []float64
+			for _, one := range l {
+				means = append(means, mean(one))
+			}
+			return mean(means)
+		}},
+		"Dr. GRPO": {func(o *Options) { o.Normalizer, o.High, o.Deviation = Constant, .2, false }, func(l [][]float64) float64 {
+			return sum(slices.Concat(l...)) / (3*30 + 2*40 + 4*30)
+		}},
+	} {
+		o := options()
+		o.BatchTokens = 30
+		c.set(&o)
+		groups := handmade()
+		weight, norm := o.weigh(groups, limit)
+		have, at, byAnswer := 0.0, 0, [][]float64{}
+		tape := nn.NewTape()
+		var logProbs []float64
+		lots := o.pack(groups, weight)
+		for _, lot := range lots {
+			tape.Reset()
+			for _, p := range d.LogProbs(tape, &lot.batch) {
+				logProbs = append(logProbs, float64(p))
+			}
+			tape.Reset()
+			loss, _ := d.PolicyLoss(tape, &lot.batch, lot.surrogate, float32(norm))
+			have += float64(loss.Value[0])
+		}
+		for i := range groups {
+			advantages := groups[i].advantages(o.Deviation)
+			for j := range groups[i].answers {
+				a := &groups[i].answers[j]
+				l := losses(&o, a, float64(advantages[j]), logProbs[at:])
+				byAnswer, at = append(byAnswer, l), at+len(l)
+			}
+		}
+		if want := c.want(byAnswer); math.Abs(have-want) > 1e-5 || len(lots) < 2 {
+			t.Errorf("%s: loss %g in %d micro-batches, want %g", name, have, len(lots), want)
+		}
+	}
+}
+
+func sum(x []float64) (s float64) {
+	for _, v := range x {
+		s += v
+	}
+	return s
+}

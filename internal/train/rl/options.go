@@ -1,0 +1,99 @@
+package rl
+
+import (
+	"slices"
+
+	"github.com/gr2/gr2/internal/fault"
+	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/reward"
+	"github.com/gr2/gr2/internal/train"
+)
+
+// Case is one training slate with the evidence codes of its candidates, its own
+// user's fold left out.
+type Case struct {
+	Slate    *market.Slate
+	Evidence [][]uint8 // K x len(prompt.Options.EvidenceNames); nil when prompts carry none
+}
+
+// Usable keeps the cases that can teach: those with a positive and a negative.
+func Usable(cases []Case) []Case {
+	return slices.DeleteFunc(slices.Clone(cases), func(c Case) bool { return !reward.Usable(c.Slate.Grades) })
+}
+
+// Normalizer says what the sum of the losses of tokens is divided by.
+type Normalizer string
+
+const (
+	// ByToken divides by the choices of all answers of an update: DAPO.
+	ByToken Normalizer = "token"
+	// ByAnswer takes the mean of each answer, then of the answers: GRPO.
+	ByAnswer Normalizer = "answer"
+	// Constant divides by the answers times their limit of tokens: Dr. GRPO.
+	Constant Normalizer = "constant"
+)
+
+// Normalizers lists them.
+func Normalizers() []Normalizer { return []Normalizer{ByToken, ByAnswer, Constant} }
+
+// Options are the settings of a run.
+type Options struct {
+	Steps   int // rollout batches
+	Prompts int // groups that a step learns from
+	Group   int // answers to a prompt
+
+	Temperature float64 // of sampling; the log-probabilities of the ratio are those at 1
+	Free        bool    // sample without the grammar
+	Shuffle     float64 // share of prompts whose candidates are shown in random order
+	// Margin is the number of tokens that a free answer may be longer than the
+	// longest full one, and over which the soft penalty falls from 0 to -1.
+	Margin int
+
+	Reward reward.Reward
+	// Attempts bounds the drawings of a step that fill it with groups whose raw
+	// metric has spread (dynamic sampling); 0 takes every group as it comes.
+	Attempts int
+	// Deviation divides advantages by the standard deviation of their group.
+	Deviation  bool
+	Low, High  float64 // clip of the ratio to 1-Low..1+High
+	Normalizer Normalizer
+	KL         float64 // weight of the divergence from the reference
+
+	Epochs      int // passes over the groups of a step
+	Updates     int // optimiser steps in a pass
+	BatchTokens int // of a micro-batch; a larger group makes one of its own
+	Schedule    train.Schedule
+	Decay       float64 // AdamW's decoupled weight decay
+	Clip        float64 // global norm of the gradient
+
+	Seed       uint64
+	Checkpoint int // steps between two checkpoints
+	Validate   int // steps between two validations
+	// Patience is how many validations in a row may pass without a better one
+	// before the run ends; 0 runs to the end.
+	Patience int
+}
+
+func (o *Options) validate() error {
+	for _, c := range []struct {
+		name  string
+		value int
+		least int
+	}{
+		{"steps", o.Steps, 0}, {"prompts", o.Prompts, 1}, {"group", o.Group, 2}, {"margin", o.Margin, 0}, {"attempts", o.Attempts, 0},
+		{"epochs", o.Epochs, 1}, {"updates", o.Updates, 1}, {"checkpoint", o.Checkpoint, 1}, {"validate", o.Validate, 1}, {"patience", o.Patience, 0},
+	} {
+		if c.value < c.least {
+			return fault.Usagef("rl: %s is %d; use %d or more", c.name, c.value, c.least)
+		}
+	}
+	switch {
+	case !slices.Contains(Normalizers(), o.Normalizer):
+		return fault.Usagef("rl: the normalizer is %q; use one of %v", o.Normalizer, Normalizers())
+	case !(o.Low >= 0 && o.Low <= 1 && o.High >= 0 && o.KL >= 0):
+		return fault.Usagef("rl: clip %g and %g, kl %g; use 0 to 1, 0 or more, 0 or more", o.Low, o.High, o.KL)
+	case !(o.Temperature > 0):
+		return fault.Usagef("rl: the temperature is %g; sampling needs more than 0", o.Temperature)
+	}
+	return o.Reward.Validate()
+}

@@ -1,0 +1,185 @@
+package rl
+
+import (
+	"math"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/gr2/gr2/internal/nn"
+)
+
+// sampled draws n groups with the fixture's model.
+func sampled(t *testing.T, o Options, n int) (*Run, []group) {
+	t.Helper()
+	w := newWorld(t)
+	r := w.run(t, t.TempDir(), o)
+	l, err := r.start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups, err := l.sampler.draw(t.Context(), 0, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, groups
+}
+
+// TestRolloutAndTrainingAgree: the log-probabilities kept from sampling are those
+// that the surrogate computes from the packed trees, within 1e-4.
+func TestRolloutAndTrainingAgree(t *testing.T) {
+	for _, free := range []bool{false, true} {
+		o := options()
+		o.Free, o.BatchTokens = free, 400
+		r, groups := sampled(t, o, 9)
+		weight, _ := o.weigh(groups, func(int) int { return 1 })
+		lots := o.pack(groups, weight)
+		if len(lots) < 2 {
+			t.Fatalf("free %t: %d micro-batches: this test packs too little", free, len(lots))
+		}
+		d, tape, choices := nn.NewDecoder(r.Model), nn.NewForwardTape(), 0
+		for _, lot := range lots {
+			if err := d.Check(&lot.batch); err != nil {
+				t.Fatal(err)
+			}
+			tape.Reset()
+			for i, p := range d.LogProbs(tape, &lot.batch) {
+				choices++
+				if math.Abs(float64(p-lot.surrogate.Old[i])) > 1e-4 {
+					t.Fatalf("free %t: choice %d has log-probability %g when sampled and %g when learnt", free, i, lot.surrogate.Old[i], p)
+				}
+			}
+		}
+		if want := 9 * 4 * 4; !free && choices != want {
+			t.Errorf("%d choices, want %d: four for each answer about five candidates", choices, want)
+		}
+	}
+}
+
+// TestAnswersDependOnTheirNumberAlone: a group is the same drawn alone, in company
+// and after others.
+func TestAnswersDependOnTheirNumberAlone(t *testing.T) {
+	o := options()
+	w := newWorld(t)
+	l, err := w.run(t, t.TempDir(), o).start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := l.sampler.draw(t.Context(), 0, 30) // three passes over the cases
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{29, 0, 13} {
+		one, err := l.sampler.draw(t.Context(), n, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(one[0], all[n]) {
+			t.Errorf("group %d differs when drawn alone", n)
+		}
+	}
+	if reflect.DeepEqual(all[0].answers[0], all[0].answers[1]) && reflect.DeepEqual(all[0].answers[1], all[0].answers[2]) {
+		t.Error("the answers of a group are all the same: this test sees nothing")
+	}
+}
+
+// TestShuffledSlatesKeepTheirTruth: grades and incoming order follow the
+// candidates to where they are shown.
+func TestShuffledSlatesKeepTheirTruth(t *testing.T) {
+	o := options()
+	o.Shuffle = 1
+	w := newWorld(t)
+	l, err := w.run(t, t.TempDir(), o).start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := 0
+	for n := range 24 {
+		var g group
+		if err := l.sampler.show(&g, n); err != nil {
+			t.Fatal(err)
+		}
+		c := l.sampler.caseAt(n)
+		if !slices.IsSorted(g.slate.Incoming) {
+			moved++
+		}
+		for candidate, place := range g.slate.Incoming {
+			if g.slate.Grades[place] != c.Slate.Grades[candidate] {
+				t.Fatalf("prompt %d: candidate %d is shown at %d with another grade", n, candidate, place)
+			}
+		}
+	}
+	if moved < 20 {
+		t.Errorf("%d of 24 slates are shown in another order", moved)
+	}
+}
+
+// TestForcedTokensAreNoChoices: an answer under the grammar ends, for the
+// training, with its last choice; what is read of it is all of it.
+func TestForcedTokensAreNoChoices(t *testing.T) {
+	_, groups := sampled(t, options(), 6)
+	for _, g := range groups {
+		for _, a := range g.answers {
+			if !a.parsed.Valid || a.choices() != 4 || !a.choice[len(a.choice)-1] {
+				t.Fatalf("answer %v with choices %v, valid %t", a.tokens, a.choice, a.parsed.Valid)
+			}
+			for i, list := range a.allowed {
+				if a.choice[i] != (len(list) > 1) || !slices.Contains(list, a.tokens[i]) || (a.choice[i] == (a.logProb[i] == 0)) {
+					t.Fatalf("token %d of %v: allowed %v, choice %t, log-probability %g", i, a.tokens, list, a.choice[i], a.logProb[i])
+				}
+			}
+			if a.length <= len(a.tokens) {
+				t.Fatalf("length %d of an answer with %d tokens up to its last choice", a.length, len(a.tokens))
+			}
+		}
+	}
+}
+
+// TestFreeAnswersOfANewModelAreInvalid: they are penalised for their length, and
+// keep what a lenient reader finds.
+func TestFreeAnswersOfANewModelAreInvalid(t *testing.T) {
+	o := options()
+	o.Free = true
+	_, groups := sampled(t, o, 6)
+	for _, g := range groups {
+		for _, a := range g.answers {
+			if a.parsed.Valid {
+				t.Fatal("a random model wrote a valid answer")
+			}
+			if a.truncated != (a.overlong == -1) && a.length < 10 {
+				t.Fatalf("%d tokens, truncated %t, penalty %g", a.length, a.truncated, a.overlong)
+			}
+			if len(a.tokens) != a.length || a.choices() != a.length {
+				t.Fatalf("%d choices of %d tokens", a.choices(), a.length)
+			}
+		}
+	}
+}
+
+// TestSamplingAtOneFollowsTheLogProbs: over many answers to one prompt, the mean
+// of exp(-logprob) of the first choice is the number of its alternatives.
+func TestSamplingAtOneFollowsTheLogProbs(t *testing.T) {
+	o := options()
+	o.Group = 4000
+	_, groups := sampled(t, o, 1)
+	sum := 0.0
+	for _, a := range groups[0].answers {
+		sum += math.Exp(-float64(a.logProb[0]))
+	}
+	if mean := sum / float64(o.Group); math.Abs(mean-5) > .35 {
+		t.Errorf("the inverse probability of a first choice is %.2f on average, want 5", mean)
+	}
+}
+
+func TestPromptThatDoesNotFitIsAnError(t *testing.T) {
+	w := newWorld(t)
+	r := w.run(t, t.TempDir(), options())
+	r.Model.Config.MaxPositions = 60
+	l, err := r.start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.sampler.draw(t.Context(), 0, 1); err == nil {
+		t.Error("a prompt and answer beyond the model's positions were sampled")
+	}
+}

@@ -1,0 +1,286 @@
+package rl
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/gr2/gr2/internal/lm"
+	"github.com/gr2/gr2/internal/reward"
+	"github.com/gr2/gr2/internal/train"
+)
+
+// rows reads the steps of metrics.jsonl.
+func rows(t *testing.T, dir string) (all []Metrics) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, train.LogName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range bytes.Lines(b) {
+		var m Metrics
+		if err := json.Unmarshal(line, &m); err != nil {
+			t.Fatal(err)
+		}
+		if m.Draws > 0 {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// TestRewardRises: the policy learns from rewards alone that the incoming order has
+// its positive last.
+func TestRewardRises(t *testing.T) {
+	w := newWorld(t)
+	for name, set := range map[string]func(*Options){
+		"DAPO":         func(*Options) {},
+		"GRPO with KL": func(o *Options) { o.Normalizer, o.High, o.KL, o.Attempts = ByAnswer, .2, .01, 0 },
+		"Dr. GRPO":     func(o *Options) { o.Normalizer, o.High, o.Deviation = Constant, .2, false },
+		"two passes, variant c": func(o *Options) {
+			o.Epochs = 2
+			o.Reward = reward.Reward{Variant: reward.C, Metric: reward.Promotion, Alpha: .2}
+		},
+	} {
+		o := options()
+		o.Steps, o.Prompts, o.Group, o.Shuffle, o.Validate = 30, 4, 8, 0, 100
+		set(&o)
+		r := w.run(t, t.TempDir(), o)
+		r.Cases = lastIsRight(12, 4)
+		if o.KL > 0 {
+			r.Reference = w.model(t)
+		}
+		res, err := r.Do(t.Context())
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		all := rows(t, r.Dir)
+		first, last := all[0].Ranking.AUC, 0.0
+		for _, m := range all[len(all)-5:] {
+			last += m.Ranking.AUC / 5
+		}
+		t.Logf("%s: AUC %.3f to %.3f", name, first, last)
+		if res.Steps != 30 || first > .7 || last < .9 {
+			t.Errorf("%s: AUC %.3f to %.3f in %d steps", name, first, last, res.Steps)
+		}
+	}
+}
+
+// lastIsRight are slates whose last candidate is the positive.
+func lastIsRight(n, k int) []Case {
+	all := cases(n, k)
+	for _, c := range all {
+		clear(c.Slate.Grades)
+		c.Slate.Grades[k-1] = 1
+	}
+	return all
+}
+
+// scored gives one score after the other, the last one for ever.
+func scored(scores ...float64) func(context.Context) (train.Validation, error) {
+	n := -1
+	return func(context.Context) (train.Validation, error) {
+		n++
+		v := scores[min(n, len(scores)-1)]
+		return train.Validation{Score: v, Metrics: map[string]float64{"score": v}}, nil
+	}
+}
+
+// byWeights scores the model itself, so that the score is a function of the step.
+func byWeights(m *lm.Model) func(context.Context) (train.Validation, error) {
+	return func(context.Context) (train.Validation, error) {
+		v := float64(m.Embed.Data[0])
+		return train.Validation{Score: v, Metrics: map[string]float64{"score": v}}, nil
+	}
+}
+
+// interrupted is a context that ends at the n-th time it is asked.
+type interrupted struct {
+	context.Context
+	left int
+}
+
+func (c *interrupted) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestResumedRunEqualsUnbroken: a run that is stopped anywhere, amid its rollouts
+// above all, ends with the weights, choice and curves of one that is not.
+func TestResumedRunEqualsUnbroken(t *testing.T) {
+	w := newWorld(t)
+	o := options()
+	whole := w.run(t, t.TempDir(), o)
+	whole.Validate = byWeights(whole.Model)
+	want, err := whole.Do(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, stops := t.TempDir(), 0
+	for after := 3; ; after += 7 {
+		r := w.run(t, dir, o)
+		r.Validate = byWeights(r.Model)
+		got, err := r.Do(&interrupted{t.Context(), after})
+		if errors.Is(err, context.Canceled) {
+			stops++
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != want || !bytes.Equal(bits(r.Model), bits(whole.Model)) {
+			t.Errorf("resumed %+v differs from unbroken %+v", got, want)
+		}
+		break
+	}
+	if stops < 3 {
+		t.Errorf("stopped %d times: this test breaks too little", stops)
+	}
+	a, _ := os.ReadFile(filepath.Join(dir, train.LogName))
+	b, _ := os.ReadFile(filepath.Join(whole.Dir, train.LogName))
+	if !bytes.Equal(a, b) {
+		t.Errorf("metrics.jsonl differs from that of the unbroken run:\n%s\n%s", a, b)
+	}
+	again := w.run(t, dir, o)
+	if got, err := again.Do(t.Context()); err != nil || got != want || !bytes.Equal(bits(again.Model), bits(whole.Model)) {
+		t.Errorf("a finished run is not loaded as it is: %+v, %v", got, err)
+	}
+}
+
+// TestValidationChooses: the weights kept are those of the best validation,
+// whatever the reward, and a run ends when none is better for a while.
+func TestValidationChooses(t *testing.T) {
+	w := newWorld(t)
+	run := func(steps, patience int, scores ...float64) (*Run, Result) {
+		o := options()
+		o.Steps, o.Patience, o.Validate = steps, patience, 1
+		r := w.run(t, t.TempDir(), o)
+		if scores != nil {
+			r.Validate = scored(scores...)
+		}
+		res, err := r.Do(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, res
+	}
+	start, _ := run(0, 0)
+	if !bytes.Equal(bits(start.Model), bits(w.model(t))) {
+		t.Error("no steps changed the weights")
+	}
+	fell, res := run(4, 0, .5, .4, .3)
+	if res != (Result{Steps: 4, BestStep: 0, BestScore: .5}) || !bytes.Equal(bits(fell.Model), bits(start.Model)) {
+		t.Errorf("scores that only fall: %+v, want the weights of the start", res)
+	}
+	third, res := run(4, 0, .5, .4, .3, .6, .6)
+	last, _ := run(4, 0)
+	if res.BestStep != 3 || bytes.Equal(bits(third.Model), bits(last.Model)) || bytes.Equal(bits(third.Model), bits(start.Model)) {
+		t.Errorf("%+v, want the weights after step 3", res)
+	}
+	if _, res := run(9, 2, .5, .6, .4, .5, .9); res != (Result{Steps: 3, BestStep: 1, BestScore: .6, Stopped: true}) {
+		t.Errorf("with patience 2: %+v", res)
+	}
+}
+
+// TestDynamicSampling: flat groups are replaced, within the bound, and a step
+// that finds none changes nothing.
+func TestDynamicSampling(t *testing.T) {
+	w := newWorld(t)
+	o := options()
+	o.Steps, o.Prompts, o.Group, o.Attempts = 1, 8, 2, 4
+	r := w.run(t, t.TempDir(), o)
+	r.Cases = cases(200, 2) // two answers, two candidates: half of the groups are flat
+	if _, err := r.Do(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	g := rows(t, r.Dir)[0].Groups
+	if g.Kept+g.Short != o.Prompts || g.Drawn-g.Flat != g.Kept || g.Drawn <= o.Prompts || g.Drawn > 4*o.Prompts {
+		t.Errorf("%+v of %d wanted", g, o.Prompts)
+	}
+
+	flat := options()
+	flat.Steps, flat.Free = 2, true // all answers of a new model are invalid
+	r = w.run(t, t.TempDir(), flat)
+	if _, err := r.Do(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m := rows(t, r.Dir)[1]
+	if m.Groups != (Groups{Drawn: 12, Flat: 12, Short: 4}) || m.Valid != 0 || m.Draws != 24 || !bytes.Equal(bits(r.Model), bits(w.model(t))) {
+		t.Errorf("%+v: nothing could be learnt", m)
+	}
+}
+
+// TestSeveralUpdatesMeetTheClip: later updates of a step see a ratio that has
+// moved; the first one does not.
+func TestSeveralUpdatesMeetTheClip(t *testing.T) {
+	w := newWorld(t)
+	clips := func(epochs int) Policy {
+		o := options()
+		o.Steps, o.Updates, o.Epochs, o.Schedule.LR = 1, 1, epochs, 3e-3
+		r := w.run(t, t.TempDir(), o)
+		if _, err := r.Do(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return rows(t, r.Dir)[0].Policy
+	}
+	if one := clips(1); one.Drift > 1e-7 || one.ClipHigh+one.ClipLow > 0 || one.Entropy <= 0 {
+		t.Errorf("one update: %+v", one)
+	}
+	if many := clips(6); many.Drift < 1e-3 || many.ClipHigh == 0 || many.ClipLow == 0 {
+		t.Errorf("six passes: %+v", many)
+	}
+}
+
+// TestReferenceHolds: the divergence from the reference is measured, and smaller
+// where it costs.
+func TestReferenceHolds(t *testing.T) {
+	w := newWorld(t)
+	kl := func(weight float64) float64 {
+		o := options()
+		o.Steps, o.KL, o.Schedule.LR, o.Shuffle = 12, weight, 4e-3, 0
+		r := w.run(t, t.TempDir(), o)
+		r.Reference, r.Cases = w.model(t), lastIsRight(12, 4)
+		if _, err := r.Do(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		all := rows(t, r.Dir)
+		return all[len(all)-1].Policy.KL
+	}
+	if free, held := kl(1e-6), kl(1); free < .02 || held > free/2 {
+		t.Errorf("the policy is %g from the reference, and %g where that costs", free, held)
+	}
+}
+
+func TestSettingsAreChecked(t *testing.T) {
+	w := newWorld(t)
+	for name, spoil := range map[string]func(*Run){
+		"group":      func(r *Run) { r.Options.Group = 1 },
+		"normalizer": func(r *Run) { r.Options.Normalizer = "batch" },
+		"reward":     func(r *Run) { r.Options.Reward.Variant = "x" },
+		"reference":  func(r *Run) { r.Options.KL = .1 },
+		"cases":      func(r *Run) { r.Cases = nil },
+	} {
+		r := w.run(t, t.TempDir(), options())
+		spoil(r)
+		if _, err := r.Do(t.Context()); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestUsable(t *testing.T) {
+	all := cases(4, 3)
+	clear(all[1].Slate.Grades)
+	for i := range all[2].Slate.Grades {
+		all[2].Slate.Grades[i] = 1
+	}
+	if have := Usable(all); len(have) != 2 || have[0].Slate != all[0].Slate || have[1].Slate != all[3].Slate {
+		t.Errorf("%d usable cases of four, of which one has no positive and one no negative", len(have))
+	}
+}
