@@ -61,7 +61,8 @@ func Suite() compare.Suite {
 		Peers: []compare.Peer{
 			{Name: "llama.cpp-f16", Source: source, Script: "llama.py", Args: []string{"f16"}},
 			{Name: "llama.cpp-q8_0", Source: source, Script: "llama.py", Args: []string{"q8_0"}},
-			{Name: "transformers", Source: source, Script: "transformers.py", Args: []string{"eager"}},
+			{Name: "transformers-generate", Source: source, Script: "transformers.py", Args: []string{"generate"}},
+			{Name: "transformers-loop", Source: source, Script: "transformers.py", Args: []string{"eager"}},
 			{Name: "transformers-compile", Source: source, Script: "transformers.py", Args: []string{"compile"}},
 		},
 	}
