@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"math"
 	"os"
 
 	"github.com/gr2/gr2/internal/fault"
@@ -85,13 +84,18 @@ func parseHeader(header []byte) (*layout, error) {
 	for i := range l.nodes {
 		l.nodes[i] = field.at(5 + i)
 	}
-	copy(l.catalog[:], header[headerSize-sha256.Size:])
 	if err := check(int(l.levels), int(l.width), nil); err != nil {
 		return nil, fault.Corruptf("sid index: %v: build it again", err)
 	}
-	if rows := uint64(l.live) + uint64(l.reserved); rows > math.MaxInt32/2 {
-		return nil, fault.Corruptf("sid index: %d items, an index holds up to %d: build it again", rows, math.MaxInt32/2)
+	if rows := uint64(l.live) + uint64(l.reserved); rows > maxRows {
+		return nil, fault.Corruptf("sid index: %d items, an index holds up to %d: build it again", rows, maxRows)
 	}
+	for i, n := range l.nodes {
+		if n > l.live {
+			return nil, fault.Corruptf("sid index: %d prefixes at level %d of %d items: build it again", n, i+1, l.live)
+		}
+	}
+	copy(l.catalog[:], header[headerSize-sha256.Size:])
 	return l, nil
 }
 

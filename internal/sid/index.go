@@ -21,6 +21,7 @@ const (
 
 	maxLevels = 8 // a whole code must fit one uint64 key
 	maxWidth  = 256
+	maxRows   = 1 << 27 // so that maxLevels nodes for each fit a Node
 )
 
 // Hash names a catalog: see CatalogHash.
@@ -71,6 +72,7 @@ type Index struct {
 	byCode table
 	order  words
 	codes  []uint8
+	first  [maxLevels + 2]Node // of each level; then their number
 	ends   [maxLevels + 1]words
 	labels [maxLevels][]uint8
 	ids    []byte
@@ -92,8 +94,8 @@ func NewReserving(ids []string, live, levels, width int, codes []uint8) (*Index,
 	switch {
 	case len(codes) != len(ids)*levels:
 		return nil, fault.Inputf("sid: %d codes for %d items of %d levels", len(codes), len(ids), levels)
-	case live < 0 || live > len(ids) || len(ids) > math.MaxInt32/2:
-		return nil, fault.Inputf("sid: %d of %d items are live; an index holds up to %d items", live, len(ids), math.MaxInt32/2)
+	case live < 0 || live > len(ids) || len(ids) > maxRows:
+		return nil, fault.Inputf("sid: %d of %d items are live; an index holds up to %d items", live, len(ids), maxRows)
 	}
 	l := layout{levels: uint32(levels), width: uint32(width), live: uint32(live), reserved: uint32(len(ids) - live)}
 	bytes := uint64(0)

@@ -95,6 +95,10 @@ func (l *layout) index(image []byte) *Index {
 	for level := range int(l.levels) {
 		x.ends[level], x.labels[level] = take(), take()
 	}
+	x.first[1] = 1
+	for level, n := range l.nodes[:l.levels] {
+		x.first[level+2] = x.first[level+1] + Node(n)
+	}
 	x.ends[l.levels], x.ids = take(), take()
 	return x
 }

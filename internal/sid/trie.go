@@ -6,38 +6,62 @@ import (
 )
 
 // Node is a prefix that some item of the catalog has: a place in the trie for
-// constrained decoding. The zero Node is the root, the empty prefix.
-type Node struct {
-	level int
-	at    uint32 // among the nodes of its level, which stand in the order of their prefixes
+// constrained decoding. Nodes count from Root level by level, in the order of
+// their prefixes, so that the children of a node follow one another.
+type Node int32
+
+// Root is the empty prefix.
+const Root Node = 0
+
+// Nodes is the number of nodes.
+func (x *Index) Nodes() int { return int(x.first[x.levels+1]) }
+
+// Depth is the length of the node's prefix.
+func (x *Index) Depth(n Node) int {
+	level := 0
+	for n >= x.first[level+1] {
+		level++
+	}
+	return level
 }
 
-// Labels is the codes, ascending, that may follow the node's prefix; empty at a
-// whole code. The slice belongs to the index and must not be changed.
+// Next is the node's children: the nodes from..to-1, none at a whole code.
+func (x *Index) Next(n Node) (from, to Node) {
+	level := x.Depth(n)
+	if level == x.Levels() {
+		return 0, 0
+	}
+	a, b := x.span(level, int(n-x.first[level]))
+	return x.first[level+1] + Node(a), x.first[level+1] + Node(b)
+}
+
+// Labels is the codes, ascending, that lead to the node's children. The slice
+// belongs to the index and must not be changed.
 func (x *Index) Labels(n Node) []uint8 {
-	from, to := x.span(n)
-	if n.level == x.Levels() {
+	level := x.Depth(n)
+	if level == x.Levels() {
 		return nil
 	}
-	return x.labels[n.level][from:to:to]
+	from, to := x.span(level, int(n-x.first[level]))
+	return x.labels[level][from:to:to]
 }
 
 // Child is the node that the code leads to.
 func (x *Index) Child(n Node, code uint8) (Node, bool) {
 	i := bytes.IndexByte(x.Labels(n), code)
 	if i < 0 {
-		return Node{}, false
+		return 0, false
 	}
-	from, _ := x.span(n)
-	return Node{n.level + 1, uint32(from + i)}, true
+	from, _ := x.Next(n)
+	return from + Node(i), true
 }
 
 // Find is the node of a prefix.
 func (x *Index) Find(prefix []uint8) (Node, bool) {
-	n, ok := Node{}, true
+	n, ok := Root, true
 	for _, code := range prefix {
 		if n, ok = x.Child(n, code); !ok {
-			return Node{}, false
+			return 0, false
 		}
 	}
 	return n, true
@@ -52,35 +76,34 @@ func (x *Index) Children(prefix []uint8) []uint8 {
 	return x.Labels(n)
 }
 
-// Count is the number of items below the node.
-func (x *Index) Count(n Node) int {
-	from, to := x.below(n)
-	return to - from
+// Places is where the items below the node stand in the order of codes, equal
+// codes by item: from..to-1.
+func (x *Index) Places(n Node) (from, to int) {
+	level := x.Depth(n)
+	from, to = x.span(level, int(n-x.first[level]))
+	for level++; level <= x.Levels(); level++ {
+		from, to = int(x.ends[level].at(from)), int(x.ends[level].at(to))
+	}
+	return from, to
 }
+
+// At is the item at a place of the order of codes.
+func (x *Index) At(place int) int32 { return int32(x.order.at(place)) }
 
 // Items is the items below the node in the order of their codes.
 func (x *Index) Items(n Node) iter.Seq[int32] {
-	from, to := x.below(n)
+	from, to := x.Places(n)
 	return func(yield func(int32) bool) {
-		for i := from; i < to && yield(int32(x.order.at(i))); i++ {
+		for i := from; i < to && yield(x.At(i)); i++ {
 		}
 	}
 }
 
-// span is the node's children among the nodes of the next level, or a leaf's
-// places in the order.
-func (x *Index) span(n Node) (from, to int) {
-	ends := x.ends[n.level]
-	return int(ends.at(int(n.at))), int(ends.at(int(n.at) + 1))
-}
-
-// below is the node's places in the order.
-func (x *Index) below(n Node) (from, to int) {
-	from, to = x.span(n)
-	for level := n.level + 1; level <= x.Levels(); level++ {
-		from, to = int(x.ends[level].at(from)), int(x.ends[level].at(to))
-	}
-	return from, to
+// span is the children of a node among the nodes of the next level, or a leaf's
+// places in the order. at counts within the level.
+func (x *Index) span(level, at int) (from, to int) {
+	ends := x.ends[level]
+	return int(ends.at(at)), int(ends.at(at + 1))
 }
 
 // sortRows is the live rows by code, equal codes by row: counting sort from the

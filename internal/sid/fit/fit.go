@@ -86,24 +86,20 @@ func Build(catalog *market.Catalog, emb embed.Matrix, opt Options) (*sid.Index, 
 	if err != nil {
 		return nil, Report{}, err
 	}
-	ids := make([]string, catalog.Len())
-	for i := range ids {
-		ids[i] = catalog.Items[i].ID
-	}
+	ids := sid.IDs(catalog)
 	nearest := q.Books.nearest(emb)
 	codes, err := Assign(q, emb, ids, AssignOptions{Rule: Free, Seed: opt.Seed})
 	if err != nil {
 		return nil, Report{}, err
 	}
-	hash := sid.CatalogHash(catalog)
-	before, err := sid.New(hash, opt.Levels, opt.Width, nearest)
+	before, err := sid.Measure(nearest, opt.Levels, opt.Width)
 	if err != nil {
 		return nil, Report{}, err
 	}
-	index, err := sid.New(hash, opt.Levels, opt.Width, codes)
+	index, err := sid.New(ids, opt.Levels, opt.Width, codes)
 	if err != nil {
 		return nil, Report{}, err
 	}
-	report := Report{opt, emb.Cols, q.RelativeError(emb, nearest), before.Stats(), index.Stats()}
+	report := Report{opt, emb.Cols, q.RelativeError(emb, nearest), before, index.Stats()}
 	return index, report, nil
 }
