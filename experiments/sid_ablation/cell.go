@@ -192,7 +192,7 @@ func (b *bench) tokenize(ctx context.Context, c *cell) (*sid.Index, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		index, err := sid.New(sid.CatalogHash(b.ds.Catalog), len(q.Books.Levels), q.Books.Width, codes)
+		index, err := sid.New(sid.IDs(b.ds.Catalog), len(q.Books.Levels), q.Books.Width, codes)
 		return index, codes, err
 	}
 	nearest, codes, err := assign(fit.AssignOptions{Rule: fit.Nearest})

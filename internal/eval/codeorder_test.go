@@ -53,7 +53,7 @@ func TestCodeOrder(t *testing.T) {
 			code := c.code(item)
 			codes = append(codes, uint8(code[0]), uint8(code[1]))
 		}
-		index, err := sid.New(sid.CatalogHash(catalog), 2, width, codes)
+		index, err := sid.New(sid.IDs(catalog), 2, width, codes)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +88,7 @@ func TestCodeOrderDeviation(t *testing.T) {
 		}
 	}
 	each([]int{0, 1, 2, 3}, 0, 0)
-	index, err := sid.New(sid.Hash{}, 1, 4, []uint8{0, 1, 2, 3})
+	index, err := sid.New([]string{"a", "b", "c", "d"}, 1, 4, []uint8{0, 1, 2, 3})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,41 +69,46 @@ type Report struct {
 	Index   sid.Stats `json:"index"`   // as assigned
 }
 
+// Fitted is the semantic IDs of a catalog and what gives later items theirs: see
+// Grow.
+type Fitted struct {
+	Index     *sid.Index
+	Quantizer *Quantizer
+	Assign    AssignOptions
+	Report    Report
+}
+
 // Build fits semantic IDs for the catalog by the embedding of its items' texts,
 // (items, dim).
-func Build(catalog *market.Catalog, emb embed.Matrix, opt Options) (*sid.Index, Report, error) {
+func Build(catalog *market.Catalog, emb embed.Matrix, opt Options) (*Fitted, error) {
 	if err := opt.Validate(); err != nil {
-		return nil, Report{}, err
+		return nil, err
 	}
 	opt = opt.withDefaults()
 	if catalog.Len() == 0 {
-		return nil, Report{}, fault.Inputf("sid: the catalog has no items")
+		return nil, fault.Inputf("sid: the catalog has no items")
 	}
 	if emb.Rows != catalog.Len() {
-		return nil, Report{}, fault.Inputf("sid: %d embeddings for %d items", emb.Rows, catalog.Len())
+		return nil, fault.Inputf("sid: %d embeddings for %d items", emb.Rows, catalog.Len())
 	}
 	q, err := RQKMeans(emb, opt)
 	if err != nil {
-		return nil, Report{}, err
+		return nil, err
 	}
-	ids := make([]string, catalog.Len())
-	for i := range ids {
-		ids[i] = catalog.Items[i].ID
-	}
+	ids := sid.IDs(catalog)
 	nearest := q.Books.Nearest(emb)
-	codes, err := Assign(q, emb, ids, AssignOptions{Rule: Free, Seed: opt.Seed})
+	before, err := sid.Measure(nearest, opt.Levels, opt.Width)
 	if err != nil {
-		return nil, Report{}, err
+		return nil, err
 	}
-	hash := sid.CatalogHash(catalog)
-	before, err := sid.New(hash, opt.Levels, opt.Width, nearest)
+	assign := AssignOptions{Rule: Free, Seed: opt.Seed}
+	codes, err := Assign(q, emb, ids, assign)
 	if err != nil {
-		return nil, Report{}, err
+		return nil, err
 	}
-	index, err := sid.New(hash, opt.Levels, opt.Width, codes)
+	index, err := sid.New(ids, opt.Levels, opt.Width, codes)
 	if err != nil {
-		return nil, Report{}, err
+		return nil, err
 	}
-	report := Report{opt, emb.Cols, q.RelativeError(emb, nearest), before.Stats(), index.Stats()}
-	return index, report, nil
+	return &Fitted{index, q, assign, Report{opt, emb.Cols, q.RelativeError(emb, nearest), before, index.Stats()}}, nil
 }

@@ -33,7 +33,11 @@ func build(c *market.Catalog, dim int, opt Options) (*sid.Index, Report, error) 
 	for i := range texts {
 		texts[i] = text.ItemText(&c.Items[i])
 	}
-	return Build(c, embed.TFIDF(texts, dim, opt.Seed), opt)
+	f, err := Build(c, embed.TFIDF(texts, dim, opt.Seed), opt)
+	if err != nil {
+		return nil, Report{}, err
+	}
+	return f.Index, f.Report, nil
 }
 
 // topics makes n titles of words drawn from a few topics.
@@ -117,7 +121,7 @@ func TestBadOptions(t *testing.T) {
 	if _, _, err := build(catalogOf(t), 128, Options{}); fault.KindOf(err) != fault.Input {
 		t.Errorf("empty catalog: %v", err)
 	}
-	if _, _, err := Build(c, embed.NewMatrix(2, 4), Options{}); fault.KindOf(err) != fault.Input {
+	if _, err := Build(c, embed.NewMatrix(2, 4), Options{}); fault.KindOf(err) != fault.Input {
 		t.Errorf("two embeddings for one item: %v", err)
 	}
 }

@@ -90,8 +90,7 @@ func (r *Recommender) search(ctx context.Context, queries []baseline.Query, widt
 func (r *Recommender) groups(list []infer.Hypothesis, history []market.Visit, keepSeen bool) []group {
 	groups := make([]group, len(list))
 	for i, h := range list {
-		n := &r.trie.nodes[h.Node]
-		g := group{r.trie.items[n.from:n.to], h.LogProb}
+		g := group{r.trie.items(h.Node), h.LogProb}
 		if !keepSeen {
 			g.items = unseen(g.items, history)
 		}
