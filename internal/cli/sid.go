@@ -17,7 +17,7 @@ import (
 
 func newSID(e *env) *cobra.Command {
 	cmd := &cobra.Command{Use: "sid", Short: "Semantic IDs of a run"}
-	cmd.AddCommand(newSIDStats(e), newSIDLookup(e))
+	cmd.AddCommand(newSIDStats(e), newSIDLookup(e), newSIDEval(e))
 	return cmd
 }
 

@@ -5,8 +5,6 @@ import "github.com/gr2/gr2/internal/kernel"
 const (
 	// tileRows bounds the query rows of one head that attend together.
 	tileRows = 64
-	// parallelWork is the number of multiply-adds worth waking helpers for.
-	parallelWork = 1 << 19
 )
 
 // tile is a set of query vectors that attend together and share a key-value
@@ -65,7 +63,7 @@ func (p *pass) sequenceEnd(row int) int {
 }
 
 func (p *pass) attendAll() {
-	if p.work >= parallelWork {
+	if kernel.WorthSharing(p.work) {
 		kernel.Parallel(len(p.tiles), p.attTask)
 		return
 	}

@@ -34,7 +34,7 @@ func New(m *lm.Model) (*Engine, error) { return newEngine(m, false) }
 
 // NewInt8 makes an engine whose linear maps have weights rounded to eight bits,
 // a copy, and round what they take. It is several times as fast as that of New
-// and its logits are off by about a hundredth; the embeddings, norms, attention
+// and its logits are off by a few hundredths of their size; the embeddings, norms, attention
 // and key-value cache are the same.
 func NewInt8(m *lm.Model) (*Engine, error) { return newEngine(m, true) }
 

@@ -60,6 +60,8 @@ func (s *Session) Logits() ([]float32, error) {
 
 var errNoLogits = errors.New("infer: no logits: feed a token first (Truncate and Judge drop them too)")
 
+var errEmpty = errors.New("infer: a sequence without tokens cannot be read")
+
 // Judge appends tokens and returns the logits of the choices behind some of
 // them: at holds indices into tokens, ascending, and row i of the result belongs
 // to at[i]. It costs one pass over the tokens, like Feed, but leaves no logits

@@ -104,6 +104,11 @@ type tasks interface {
 
 // Tape records operations and owns the memory of their results.
 type Tape struct {
+	// BF16 has products with parameters, and those of their gradients, rounded as
+	// kernel.GemmBF16 does: activations, weights and gradients on their way into a
+	// product, never where they are kept.
+	BF16 bool
+
 	ops     []record
 	mem     arena
 	ints    lists[int32]   // room for the row selections of one step
@@ -139,6 +144,7 @@ type pools struct {
 	heads      pool[headLoss]
 	sampled    pool[sampledSoftmax]
 	errors     pool[squaredError]
+	usages     pool[codeUsage]
 }
 
 // NewTape makes an empty tape.
@@ -184,6 +190,7 @@ func (t *Tape) Reset() {
 	t.heads.reset()
 	t.sampled.reset()
 	t.errors.reset()
+	t.usages.reset()
 }
 
 // Backward adds the gradient of loss, a 1x1 Var of this tape, to every Param

@@ -10,6 +10,8 @@ import (
 	"github.com/gr2/gr2/internal/kernel"
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/rng"
+	"github.com/gr2/gr2/internal/sid"
+	"github.com/gr2/gr2/internal/text"
 )
 
 func catalogOf(t testing.TB, titles ...string) *market.Catalog {
@@ -23,6 +25,19 @@ func catalogOf(t testing.TB, titles ...string) *market.Catalog {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// build is Build by an LSA embedding of dim columns.
+func build(c *market.Catalog, dim int, opt Options) (*sid.Index, Report, error) {
+	texts := make([]string, c.Len())
+	for i := range texts {
+		texts[i] = text.ItemText(&c.Items[i])
+	}
+	f, err := Build(c, embed.TFIDF(texts, dim, opt.Seed), opt)
+	if err != nil {
+		return nil, Report{}, err
+	}
+	return f.Index, f.Report, nil
 }
 
 // topics makes n titles of words drawn from a few topics.
@@ -46,7 +61,7 @@ func TestTinyCatalogs(t *testing.T) {
 		"same text":  {"soap", "soap", "soap", "soap", "soap"},
 		"some empty": {"soap", "", "soap dish", "", "..."},
 	} {
-		index, report, err := Build(catalogOf(t, titles...), Options{Seed: 3})
+		index, report, err := build(catalogOf(t, titles...), 128, Options{Seed: 3})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -63,7 +78,7 @@ func TestIdenticalItemsStayUnique(t *testing.T) {
 	for range 60 {
 		titles = append(titles, "the very same thing")
 	}
-	index, report, err := Build(catalogOf(t, titles...), Options{Levels: 3, Width: 8, Seed: 5})
+	index, report, err := build(catalogOf(t, titles...), 128, Options{Levels: 3, Width: 8, Seed: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,11 +101,11 @@ func TestIdenticalItemsStayUnique(t *testing.T) {
 func TestFullCapacityAndBeyond(t *testing.T) {
 	opt := Options{Levels: 2, Width: 4, Seed: 1}
 	titles := topics(16, 2)
-	_, report, err := Build(catalogOf(t, titles...), opt)
+	_, report, err := build(catalogOf(t, titles...), 128, opt)
 	if err != nil || report.Index.Uniqueness != 1 {
 		t.Errorf("16 items in 16 places: %v, %+v", err, report.Index)
 	}
-	_, _, err = Build(catalogOf(t, append(titles, "one more")...), opt)
+	_, _, err = build(catalogOf(t, append(titles, "one more")...), 128, opt)
 	if fault.KindOf(err) != fault.Usage {
 		t.Errorf("17 items in 16 places: %v", err)
 	}
@@ -98,13 +113,16 @@ func TestFullCapacityAndBeyond(t *testing.T) {
 
 func TestBadOptions(t *testing.T) {
 	c := catalogOf(t, "soap")
-	for _, opt := range []Options{{Dim: -1}, {Levels: 9}, {Levels: -1}, {Width: 257}, {Width: 1}, {Iterations: -2}, {Sample: -1}, {Slack: -1}} {
-		if _, _, err := Build(c, opt); fault.KindOf(err) != fault.Usage {
+	for _, opt := range []Options{{Levels: 9}, {Levels: -1}, {Width: 257}, {Width: 1}, {Iterations: -2}, {Sample: -1}, {Slack: -1}} {
+		if _, _, err := build(c, 128, opt); fault.KindOf(err) != fault.Usage {
 			t.Errorf("%+v: %v", opt, err)
 		}
 	}
-	if _, _, err := Build(catalogOf(t), Options{}); fault.KindOf(err) != fault.Input {
+	if _, _, err := build(catalogOf(t), 128, Options{}); fault.KindOf(err) != fault.Input {
 		t.Errorf("empty catalog: %v", err)
+	}
+	if _, err := Build(c, embed.NewMatrix(2, 4), Options{}); fault.KindOf(err) != fault.Input {
+		t.Errorf("two embeddings for one item: %v", err)
 	}
 }
 
@@ -113,7 +131,7 @@ func TestSameSeedSameCodesWhateverThreads(t *testing.T) {
 	codes := func(threads int, seed uint64) []uint8 {
 		defer kernel.SetThreads(kernel.Threads())
 		kernel.SetThreads(threads)
-		index, _, err := Build(c, Options{Width: 16, Dim: 24, Seed: seed})
+		index, _, err := build(c, 24, Options{Width: 16, Seed: seed})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,9 +164,10 @@ func TestKMeansFindsPlantedClusters(t *testing.T) {
 		c := i % clusters
 		row[c%dim] += float32(1 + 2*(c/dim))
 	}
-	book := kmeans(x, Options{Width: clusters}.withDefaults(), rng.New(7))
+	book := seedCentroids(x, clusters, rng.New(7))
 	nearest, distance := make([]int32, x.Rows), make([]float32, x.Rows)
-	assignNearest(x, book, nearest, distance)
+	lloyd(x, book, Options{}.withDefaults(), nearest, distance)
+	AssignNearest(x, book, nearest, distance)
 	if book.Rows != clusters {
 		t.Fatalf("%d centroids", book.Rows)
 	}
@@ -176,7 +195,7 @@ func TestLevelsReduceTheError(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := q.RelativeError(emb, q.Books.nearest(emb))
+		e := q.RelativeError(emb, q.Books.Nearest(emb))
 		if e >= last {
 			t.Errorf("%d levels leave error %.4f, one fewer %.4f", levels, e, last)
 		}
@@ -201,9 +220,9 @@ func skewed(n, dim int, seed uint64) embed.Matrix {
 func TestBalanceKeepsTheBound(t *testing.T) {
 	const n, width, slack = 2000, 16, 0.05
 	x := skewed(n, 6, 3)
-	book := SeedCentroids(x, width, rng.New(1))
+	book := seedCentroids(x, width, rng.New(1))
 	nearest, distance := make([]int32, n), make([]float32, n)
-	assignNearest(x, book, nearest, distance)
+	AssignNearest(x, book, nearest, distance)
 	plain := slices.Max(counts(nearest, width))
 	balance(x, book, slack, nearest, distance)
 	limit := 132 // 2000/16 * 1.05 = 131.25
@@ -239,7 +258,7 @@ func TestBalancedCodesAreMoreEven(t *testing.T) {
 			t.Fatal(err)
 		}
 		var codes []int32
-		for _, c := range q.Books.nearest(x) {
+		for _, c := range q.Books.Nearest(x) {
 			codes = append(codes, int32(c))
 		}
 		return slices.Max(counts(codes, 32))
@@ -249,21 +268,15 @@ func TestBalancedCodesAreMoreEven(t *testing.T) {
 	}
 }
 
-func TestSampleDrawsRowsInOrder(t *testing.T) {
-	x := embed.NewMatrix(1000, 1)
-	for i := range x.Rows {
-		x.Data[i] = float32(i)
+func TestSampleRows(t *testing.T) {
+	a, b := SampleRows(1000, 100, 1), SampleRows(1000, 100, 2)
+	if len(a) != 100 || !slices.IsSorted(a) || len(slices.Compact(slices.Clone(a))) != 100 || a[99] > 999 {
+		t.Errorf("drew %d rows %v", len(a), a)
 	}
-	a, b := Sample(x, 100, 1), Sample(x, 100, 2)
-	if a.Rows != 100 || !slices.IsSorted(a.Data) || len(slices.Compact(slices.Clone(a.Data))) != 100 {
-		t.Errorf("drew %d rows %v", a.Rows, a.Data)
-	}
-	if slices.Equal(a.Data, b.Data) {
+	if slices.Equal(a, b) {
 		t.Error("the sample does not depend on the seed")
 	}
-	all := Sample(x, 1000, 1)
-	all.Data[0] = -1
-	if all.Rows != 1000 || x.Data[0] != 0 {
-		t.Error("a sample of all rows is no copy of all rows")
+	if all := SampleRows(10, 20, 1); !slices.Equal(all, seq(10)) {
+		t.Errorf("a sample of all rows is %v", all)
 	}
 }
