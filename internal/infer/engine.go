@@ -36,7 +36,7 @@ func New(m *lm.Model) (*Engine, error) { return newEngine(m, false) }
 // a copy, and round what they take. It is faster than that of New and its logits
 // are off by a few hundredths of their size. Embeddings, norms, attention and the
 // key-value cache are the same, and so are the rows of the head where the logits
-// of a few tokens are asked for: those of beams and judgements.
+// of a few tokens are asked for: by grammars, beams and judgements.
 func NewInt8(m *lm.Model) (*Engine, error) { return newEngine(m, true) }
 
 func newEngine(m *lm.Model, round bool) (*Engine, error) {
