@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,36 +10,101 @@ import (
 
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/pipeline"
 	"github.com/gr2/gr2/internal/rerank"
 	"github.com/gr2/gr2/internal/sid"
 )
 
 func newSID(e *env) *cobra.Command {
-	cmd := &cobra.Command{Use: "sid", Short: "Semantic IDs of a run"}
-	cmd.AddCommand(newSIDStats(e), newSIDLookup(e))
+	cmd := &cobra.Command{
+		Use:   "sid",
+		Short: "Semantic IDs: build, encode further items, look up, measure",
+		Long: `Semantic IDs: build, encode further items, look up, measure. Every command takes the
+folder of a run, or one that sid build or sid encode made. docs/semantic-ids.md
+describes codes, collisions and files.`,
+	}
+	cmd.AddCommand(newSIDBuild(e), newSIDEncode(e), newSIDLookup(e), newSIDStats(e))
 	return cmd
 }
 
-// openSIDs opens a run's index and the catalog that it belongs to.
-func openSIDs(run string) (*sid.Index, *market.Catalog, error) {
-	ds, err := market.Open(filepath.Join(run, rerank.CatalogDir))
-	if err != nil {
-		return nil, nil, err
+// runFlag adds the flag that names the folder with semantic IDs.
+func runFlag(cmd *cobra.Command, run *string) {
+	cmd.Flags().StringVar(run, "run", "", "folder with semantic IDs: a run, or made by sid build or sid encode")
+	must(cmd.MarkFlagRequired("run"))
+}
+
+// openSIDs maps the index of a folder. Close it.
+func openSIDs(run string) (*sid.Index, error) {
+	index, err := pipeline.OpenSIDs(run)
+	if os.IsNotExist(err) {
+		return nil, fault.Inputf("%s has no semantic IDs: %w", run, err)
 	}
-	path := filepath.Join(run, rerank.SIDDir, rerank.SIDIndex)
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, nil, fault.Inputf("%s has no semantic IDs: %w", run, err)
+	return index, err
+}
+
+func newSIDBuild(e *env) *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:         "build",
+		Annotations: ends("stopping after this stage"),
+		Short:       "Fit semantic IDs to the items of a data set",
+		Long: `Fit semantic IDs to the items of a data set: embed their texts, fit the quantizer,
+assign the codes. The folder is a run that has only these stages; gr2 run goes on
+with it.`,
+		Example: `  gr2 sid build --data data/beauty --out sids/beauty
+  gr2 sid build --data data/beauty --out sids/wide --set sid.levels=3 --set embed.dim=256`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			job, err := e.job(cmd, &f)
+			if err != nil {
+				return err
+			}
+			job.Until, job.Only = pipeline.StageSID, true
+			if _, err := pipeline.Run(cmd.Context(), job); err != nil {
+				return err
+			}
+			index, err := openSIDs(f.out)
+			if err != nil {
+				return err
+			}
+			defer index.Close()
+			return e.sidStats(index.Stats())
+		},
 	}
-	defer f.Close()
-	index, err := sid.Read(f)
-	if err == nil {
-		err = index.Check(ds.Catalog)
+	f.add(cmd, "small")
+	cmd.Flags().StringVar(&f.data, "data", "", "dataset folder, see gr2 data import")
+	must(cmd.MarkFlagRequired("data"))
+	must(cmd.MarkFlagRequired("out"))
+	return cmd
+}
+
+func newSIDEncode(e *env) *cobra.Command {
+	var run, data, out string
+	cmd := &cobra.Command{
+		Use:   "encode",
+		Short: "Give the items of a grown catalog their semantic IDs, without a new fit",
+		Long: `Give the items of a grown catalog their semantic IDs, without a new fit. Items that
+the folder of --run knows keep theirs; the others are coded by its embedder and
+quantizer; the codes of items that are gone stay reserved for them.`,
+		Example: `  gr2 sid encode --run sids/monday --data data/tuesday --out sids/tuesday`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			index, growth, err := pipeline.GrowSIDs(cmd.Context(), run, data, out)
+			if err != nil {
+				return err
+			}
+			if e.json {
+				return e.print(envelope{Schema: 1, Command: "sid encode", Inputs: map[string]string{"run": run, "dataset": data},
+					Artifacts: map[string]string{"run": out}, Metrics: map[string]any{"growth": growth, "index": index.Stats()}})
+			}
+			fmt.Fprintf(e.out, "%d items kept their codes, %d are new, %d codes are reserved\n", growth.Kept, growth.Added, growth.Reserved)
+			return e.sidStats(index.Stats())
+		},
 	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return index, ds.Catalog, nil
+	runFlag(cmd, &run)
+	cmd.Flags().StringVar(&data, "data", "", "dataset folder with the grown catalog")
+	cmd.Flags().StringVar(&out, "out", "", "folder to write, new or empty")
+	must(cmd.MarkFlagRequired("data"))
+	must(cmd.MarkFlagRequired("out"))
+	return cmd
 }
 
 func newSIDStats(e *env) *cobra.Command {
@@ -49,59 +113,91 @@ func newSIDStats(e *env) *cobra.Command {
 		Use:   "stats",
 		Short: "Uniqueness, and codes used per level",
 		RunE: func(*cobra.Command, []string) error {
-			index, _, err := openSIDs(run)
+			index, err := openSIDs(run)
 			if err != nil {
 				return err
 			}
-			s := index.Stats()
-			if e.json {
-				return e.print(s)
-			}
-			fmt.Fprintf(e.out, "%d items, %.2f%% unique, %d collisions\n", s.Items, 100*s.Uniqueness, s.Collisions)
-			for l, x := range s.Levels {
-				fmt.Fprintf(e.out, "level %d: %d codes used, perplexity %.1f, %d prefixes, largest %d items\n", l+1, x.Used, x.Perplexity, x.Prefixes, x.Largest)
-			}
-			return nil
+			defer index.Close()
+			return e.sidStats(index.Stats())
 		},
 	}
-	cmd.Flags().StringVar(&run, "run", "", "run folder")
-	must(cmd.MarkFlagRequired("run"))
+	runFlag(cmd, &run)
 	return cmd
+}
+
+func (e *env) sidStats(s sid.Stats) error {
+	if e.json {
+		return e.print(s)
+	}
+	fmt.Fprintf(e.out, "%d items, %.2f%% unique, %d collisions\n", s.Items, 100*s.Uniqueness, s.Collisions)
+	for l, x := range s.Levels {
+		fmt.Fprintf(e.out, "level %d: %d codes used, perplexity %.1f, %d prefixes, largest %d items\n", l+1, x.Used, x.Perplexity, x.Prefixes, x.Largest)
+	}
+	return nil
 }
 
 func newSIDLookup(e *env) *cobra.Command {
 	var run string
 	cmd := &cobra.Command{
-		Use:     "lookup ITEM...",
-		Short:   "Semantic IDs of items, one a line",
-		Example: "  gr2 sid lookup --run runs/beauty B004756YJA",
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, items []string) error {
-			index, catalog, err := openSIDs(run)
+		Use:   "lookup ITEM|SID...",
+		Short: "Semantic IDs of items and items of semantic IDs, one a line",
+		Long: `Semantic IDs of items and items of semantic IDs, one a line: item, semantic ID, title.
+A semantic ID is spelled in tokens, with or without its begin and end. Its first
+codes alone list all items below them.`,
+		Example: `  gr2 sid lookup --run runs/beauty B004756YJA
+  gr2 sid lookup --run runs/beauty '<s_a_97><s_b_168>'`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, keys []string) error {
+			index, err := openSIDs(run)
 			if err != nil {
 				return err
 			}
-			for _, id := range items {
-				n, ok := catalog.Lookup(id)
-				if !ok {
-					return fault.Inputf("the catalog of %s has no item %q", run, id)
-				}
-				if err := e.sidLine(id, catalog.Items[n].Title, strings.Join(index.Tokens(n), "")); err != nil {
+			defer index.Close()
+			ds, err := market.Open(filepath.Join(run, rerank.CatalogDir))
+			if err != nil {
+				return err
+			}
+			if err := index.Check(ds.Catalog); err != nil {
+				return fmt.Errorf("%s: %w", run, err)
+			}
+			for _, key := range keys {
+				if err := e.lookup(index, ds.Catalog, run, key); err != nil {
 					return err
 				}
 			}
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&run, "run", "", "run folder")
-	must(cmd.MarkFlagRequired("run"))
+	runFlag(cmd, &run)
 	return cmd
 }
 
-func (e *env) sidLine(id, title, code string) error {
+// lookup prints what an item id or a semantic ID stands for.
+func (e *env) lookup(index *sid.Index, catalog *market.Catalog, run, key string) error {
+	if item, ok := catalog.Lookup(key); ok {
+		return e.sidLine(index, catalog, item)
+	}
+	prefix, err := sid.ParseTokens(key)
+	if err != nil {
+		return fault.Inputf("the catalog of %s has no item %q, and it is no semantic ID: %w", run, key, err)
+	}
+	node, ok := index.Find(prefix)
+	if !ok {
+		return fault.Inputf("no item of %s has a semantic ID that begins with %s", run, key)
+	}
+	for item := range index.Items(node) {
+		if err := e.sidLine(index, catalog, item); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *env) sidLine(index *sid.Index, catalog *market.Catalog, item int32) error {
+	id, title, code := index.ID(item), catalog.Items[item].Title, strings.Join(index.Tokens(item), "")
 	if e.json {
 		return e.print(map[string]string{"item": id, "sid": code, "title": title})
 	}
-	_, err := io.WriteString(e.out, id+"\t"+code+"\t"+title+"\n")
+	_, err := fmt.Fprintf(e.out, "%s\t%s\t%s\n", id, code, title)
 	return err
 }
