@@ -62,12 +62,7 @@ with it.`,
 			if _, err := pipeline.Run(cmd.Context(), job); err != nil {
 				return err
 			}
-			index, err := openSIDs(f.out)
-			if err != nil {
-				return err
-			}
-			defer index.Close()
-			return e.sidStats(index.Stats())
+			return e.sidStats(f.out)
 		},
 	}
 	f.add(cmd, "small")
@@ -87,16 +82,16 @@ the folder of --run knows keep theirs; the others are coded by its embedder and
 quantizer; the codes of items that are gone stay reserved for them.`,
 		Example: `  gr2 sid encode --run sids/monday --data data/tuesday --out sids/tuesday`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			index, growth, err := pipeline.GrowSIDs(cmd.Context(), run, data, out)
+			growth, err := pipeline.GrowSIDs(cmd.Context(), run, data, out)
 			if err != nil {
 				return err
 			}
 			if e.json {
 				return e.print(envelope{Schema: 1, Command: "sid encode", Inputs: map[string]string{"run": run, "dataset": data},
-					Artifacts: map[string]string{"run": out}, Metrics: map[string]any{"growth": growth, "index": index.Stats()}})
+					Artifacts: map[string]string{"run": out}, Metrics: growth})
 			}
 			fmt.Fprintf(e.out, "%d items kept their codes, %d are new, %d codes are reserved\n", growth.Kept, growth.Added, growth.Reserved)
-			return e.sidStats(index.Stats())
+			return e.sidStats(out)
 		},
 	}
 	runFlag(cmd, &run)
@@ -111,27 +106,44 @@ func newSIDStats(e *env) *cobra.Command {
 	var run string
 	cmd := &cobra.Command{
 		Use:   "stats",
-		Short: "Uniqueness, and codes used per level",
+		Short: "Uniqueness, codes used, and what items of one prefix have in common",
+		Long: `Uniqueness, codes used, and what items of one prefix have in common: their category
+path (beside the same of shuffled codes), and users that take one after the other
+(beside chance). --json adds the collision histogram and neighbours of sample items.`,
 		RunE: func(*cobra.Command, []string) error {
 			index, err := openSIDs(run)
 			if err != nil {
 				return err
 			}
-			defer index.Close()
-			return e.sidStats(index.Stats())
+			if err := index.Close(); err != nil {
+				return err
+			}
+			return e.sidStats(run)
 		},
 	}
 	runFlag(cmd, &run)
 	return cmd
 }
 
-func (e *env) sidStats(s sid.Stats) error {
-	if e.json {
-		return e.print(s)
+// sidStats prints the quality of a folder's semantic IDs.
+func (e *env) sidStats(run string) error {
+	q, err := pipeline.ReadQuality(run)
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(e.out, "%d items, %.2f%% unique, %d collisions\n", s.Items, 100*s.Uniqueness, s.Collisions)
-	for l, x := range s.Levels {
-		fmt.Fprintf(e.out, "level %d: %d codes used, perplexity %.1f, %d prefixes, largest %d items\n", l+1, x.Used, x.Perplexity, x.Prefixes, x.Largest)
+	if e.json {
+		return e.print(q)
+	}
+	fmt.Fprintf(e.out, "%d items, %.2f%% unique, %d collisions\n", q.Items, 100*q.Uniqueness, q.Collisions)
+	for l, x := range q.Levels {
+		fmt.Fprintf(e.out, "level %d: %d codes used, %d dead, perplexity %.1f, %d prefixes, largest %d items", l+1, x.Used, x.Dead, x.Perplexity, x.Prefixes, x.Largest)
+		for _, p := range q.Purity {
+			fmt.Fprintf(e.out, ", purity to depth %d %.3f (%.3f)", p.Depth, p.Levels[l], p.Shuffled[l])
+		}
+		if a := q.CoEngagement[l]; a.Pairs > 0 {
+			fmt.Fprintf(e.out, ", co-engaged %.4f (%.4f)", a.Shared, a.Chance)
+		}
+		fmt.Fprintln(e.out)
 	}
 	return nil
 }
