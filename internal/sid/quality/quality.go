@@ -43,7 +43,7 @@ type Purity struct {
 type Agreement struct {
 	Pairs  int     `json:"pairs"`
 	Shared float64 `json:"shared"` // share of the pairs
-	Chance float64 `json:"chance"` // of pairs whose second items are dealt out anew
+	Chance float64 `json:"chance"` // of pairs of different items whose second ones are dealt out anew
 }
 
 // Lift is how many times chance the agreement is; 0 where chance has none.
@@ -178,29 +178,40 @@ func follows(events []market.Event) [][2]int32 {
 
 func agreement(x *sid.Index, pairs [][2]int32) []Agreement {
 	out := make([]Agreement, x.Levels())
-	n := float64(len(pairs))
+	if len(pairs) == 0 {
+		return out
+	}
+	// Matches are integers, so that no order of a map counts. An item matches
+	// itself, which no pair does.
+	itself := matches(pairs, func(item int32) uint64 { return uint64(item) })
+	others := len(pairs)*len(pairs) - itself
 	for l := range out {
-		out[l].Pairs = len(pairs)
-		first, second := map[uint64]int{}, map[uint64]int{}
+		prefix := func(item int32) uint64 { return key(x.Code(item)[:l+1]) }
 		shared := 0
 		for _, p := range pairs {
-			a, b := key(x.Code(p[0])[:l+1]), key(x.Code(p[1])[:l+1])
-			first[a]++
-			second[b]++
-			if a == b {
+			if prefix(p[0]) == prefix(p[1]) {
 				shared++
 			}
 		}
-		if n == 0 {
-			continue
+		out[l] = Agreement{Pairs: len(pairs), Shared: float64(shared) / float64(len(pairs))}
+		if others > 0 {
+			out[l].Chance = float64(matches(pairs, prefix)-itself) / float64(others)
 		}
-		chance := 0 // an integer, so that no order of the map counts
-		for k, m := range first {
-			chance += m * second[k]
-		}
-		out[l].Shared, out[l].Chance = float64(shared)/n, float64(chance)/(n*n)
 	}
 	return out
+}
+
+// matches counts the first and second items, each of any pair, of one key.
+func matches(pairs [][2]int32, key func(item int32) uint64) int {
+	first := map[uint64]int{}
+	for _, p := range pairs {
+		first[key(p[0])]++
+	}
+	n := 0
+	for _, p := range pairs {
+		n += first[key(p[1])]
+	}
+	return n
 }
 
 // sampleOf finds the items that share the longest prefixes with an item, in the

@@ -56,8 +56,9 @@ func TestByHand(t *testing.T) {
 		t.Errorf("purity %v, want %v", r.Purity[1].Levels, want)
 	}
 	// Pairs 0-1, 1-3 and 3-2: the first alone shares its first code, none both.
-	// First codes of the pairs' ends are 0,0,1 and 0,1,0.
-	want := []Agreement{{3, 1. / 3, (2*2 + 1*1) / 9.}, {3, 0, (1*2 + 1*1) / 9.}}
+	// First codes of the pairs' ends are 0,0,1 and 0,1,0. Items 1 and 3 are both
+	// first and second, once each.
+	want := []Agreement{{3, 1. / 3, (2*2 + 1*1 - 2) / (9. - 2)}, {3, 0, (1*2 + 1*1 - 2) / (9. - 2)}}
 	for l, got := range r.CoEngagement {
 		if got.Pairs != want[l].Pairs || math.Abs(got.Shared-want[l].Shared) > 1e-12 || math.Abs(got.Chance-want[l].Chance) > 1e-12 {
 			t.Errorf("level %d: %+v, want %+v", l+1, got, want[l])
