@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gr2/gr2/internal/infer"
 	"github.com/gr2/gr2/internal/lm"
 )
 
@@ -68,7 +69,7 @@ func TestPeersLoadTheSameModel(t *testing.T) {
 // Tasks run, also those that share a prompt and those that read it anew.
 func TestTasksRun(t *testing.T) {
 	for _, c := range []task{{2, 5, 3, false, false}, {2, 5, 3, false, true}, {3, 5, 2, true, false}} {
-		run := c.prepare()
+		run := c.prepare(infer.NewInt8)
 		run()
 		run()
 	}

@@ -98,13 +98,13 @@ func (e *experiment) run(ctx context.Context) error {
 		return err
 	}
 	e.began = time.Now()
-	sample := fit.Sample(numbers(e.Items), e.Sample, e.seed)
+	sample := fit.SampleRows(e.Items, e.Sample, e.seed)
 	var vectors embed.Matrix
 	var q *fit.Quantizer
 	err := e.time("fit embedder", func() (err error) {
 		e.lsa, err = embed.FitLSA(ctx, func(yield func(string) bool) {
-			for _, i := range sample.Data {
-				if !yield(e.text(int(i))) {
+			for _, i := range sample {
+				if !yield(e.text(i)) {
 					return
 				}
 			}
@@ -142,15 +142,6 @@ func (e *experiment) run(ctx context.Context) error {
 	}
 	e.PeakMiB, err = peak()
 	return err
-}
-
-// numbers is 0..n-1 as a column, for a sample of rows.
-func numbers(n int) embed.Matrix {
-	m := embed.NewMatrix(n, 1)
-	for i := range m.Data {
-		m.Data[i] = float32(i)
-	}
-	return m
 }
 
 func (e *experiment) ids(from, to int) []string {

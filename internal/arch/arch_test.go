@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"prompt", "metric"},
 	{"reward"},
 	{"infer", "nn"},
-	{"baseline", "control"},
+	{"baseline", "control", "sid/rqvae"},
 	{"teacher", "compress", "embed/encoder", "embed/endpoint"},
 	{"embed/backend"},
 	{"rerank"},

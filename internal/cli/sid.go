@@ -1,8 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -23,7 +24,7 @@ func newSID(e *env) *cobra.Command {
 folder of a run, or one that sid build or sid encode made. docs/semantic-ids.md
 describes codes, collisions and files.`,
 	}
-	cmd.AddCommand(newSIDBuild(e), newSIDEncode(e), newSIDLookup(e), newSIDStats(e))
+	cmd.AddCommand(newSIDBuild(e), newSIDEncode(e), newSIDLookup(e), newSIDStats(e), newSIDEval(e))
 	return cmd
 }
 
@@ -33,13 +34,24 @@ func runFlag(cmd *cobra.Command, run *string) {
 	must(cmd.MarkFlagRequired("run"))
 }
 
-// openSIDs maps the index of a folder. Close it.
-func openSIDs(run string) (*sid.Index, error) {
+// openSIDs maps the index of a folder, which the caller closes, and reads the
+// catalog that it belongs to.
+func openSIDs(run string) (*sid.Index, *market.Catalog, error) {
 	index, err := pipeline.OpenSIDs(run)
-	if os.IsNotExist(err) {
-		return nil, fault.Inputf("%s has no semantic IDs: %w", run, err)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fault.Inputf("%s has no semantic IDs: %w", run, err)
 	}
-	return index, err
+	if err != nil {
+		return nil, nil, err
+	}
+	ds, err := market.Open(filepath.Join(run, rerank.CatalogDir))
+	if err == nil {
+		if err = index.Check(ds.Catalog); err == nil {
+			return index, ds.Catalog, nil
+		}
+		err = fmt.Errorf("%s: %w", run, err)
+	}
+	return nil, nil, errors.Join(err, index.Close())
 }
 
 func newSIDBuild(e *env) *cobra.Command {
@@ -111,7 +123,7 @@ func newSIDStats(e *env) *cobra.Command {
 path (beside the same of shuffled codes), and users that take one after the other
 (beside chance). --json adds the collision histogram and neighbours of sample items.`,
 		RunE: func(*cobra.Command, []string) error {
-			index, err := openSIDs(run)
+			index, _, err := openSIDs(run) // quality of codes that do not stand means nothing
 			if err != nil {
 				return err
 			}
@@ -160,20 +172,13 @@ codes alone list all items below them.`,
   gr2 sid lookup --run runs/beauty '<s_a_97><s_b_168>'`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, keys []string) error {
-			index, err := openSIDs(run)
+			index, catalog, err := openSIDs(run)
 			if err != nil {
 				return err
 			}
 			defer index.Close()
-			ds, err := market.Open(filepath.Join(run, rerank.CatalogDir))
-			if err != nil {
-				return err
-			}
-			if err := index.Check(ds.Catalog); err != nil {
-				return fmt.Errorf("%s: %w", run, err)
-			}
 			for _, key := range keys {
-				if err := e.lookup(index, ds.Catalog, run, key); err != nil {
+				if err := e.lookup(index, catalog, run, key); err != nil {
 					return err
 				}
 			}

@@ -88,7 +88,7 @@ func (p *pass) attend(i int) {
 	scores := p.e.takeScores((t.rows*t.heads + 1) * t.keys)
 	for from := 0; from < t.keys; from += pageLen {
 		for s := (stretch{}); p.next(t, &s, from/pageLen); {
-			// One vector goes with the one behind it, as in linear. What that
+			// One vector goes with the one behind it, as in apply. What that
 			// writes into the next row's scores is overwritten in its turn.
 			kernel.Gemm(false, true, max(2, s.rows*t.heads), s.keys, hd, attentionScale(hd), q[s.row*stride:], stride,
 				s.cache.keys(from/pageLen, p.index, kv), hd, 0, scores[s.row*t.keys+from:], t.keys)

@@ -21,6 +21,7 @@ type Session struct {
 	// logits are those of hidden, (VocabSize) and a spare row; empty until they
 	// are asked for.
 	logits []float32
+	in     input // of the head
 	choice choice
 }
 
@@ -52,7 +53,7 @@ func (s *Session) Logits() ([]float32, error) {
 	}
 	if len(s.logits) == 0 {
 		s.logits = resize(s.logits, 2*c.VocabSize)
-		linear(s.logits, s.hidden, s.e.model.Head.Data, 1, false, c.VocabSize, c.Hidden, 0)
+		s.e.logits(s.logits, s.hidden, &s.in, 1, false)
 	}
 	return s.logits[:c.VocabSize], nil
 }

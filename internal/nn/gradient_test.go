@@ -407,6 +407,12 @@ func lossCases() []opCase {
 				return []float64{sum}
 			}},
 	}
+	for _, shape := range [][2]int{{6, 5}, {500, 40}} { // rows, codes; the second in several blocks
+		rows, codes := shape[0], shape[1]
+		cases = append(cases, opCase{fmt.Sprintf("CodeUsage %d rows", rows), [][2]int{{rows, 3}, {codes, 3}},
+			func(t *Tape, p []*Param) *Var { return t.CodeUsage(t.Scale(t.Leaf(p[0]), 1), p[1]) },
+			func(x [][]float64) []float64 { return []float64{codeUsageReference(x[0], x[1], rows, codes)} }})
+	}
 	whole := append([]int32{}, targets...)
 	whole[2] = 3                         // every row is projected
 	for _, vocab := range []int{9, 14} { // 6 rows: kept in two chunks, computed again in three
@@ -442,6 +448,28 @@ func lossCases() []opCase {
 			func(x [][]float64) []float64 { return []float64{nll(masked(times(x[0], x[1], 3), vocab), vocab)} }})
 	}
 	return append(cases, sampledCase())
+}
+
+func codeUsageReference(x, codes []float64, rows, n int) float64 {
+	d := len(x) / rows
+	mean := make([]float64, n)
+	for r := range rows {
+		logits := make([]float64, n)
+		for j := range logits {
+			for k := range d {
+				gap := x[r*d+k] - codes[j*d+k]
+				logits[j] -= gap * gap
+			}
+		}
+		for j, p := range softmaxReference(logits) {
+			mean[j] += p / float64(rows)
+		}
+	}
+	sum := 0.0
+	for _, p := range mean {
+		sum += float64(n) * p * p
+	}
+	return sum
 }
 
 func softmaxReference(logits []float64) []float64 {

@@ -144,6 +144,7 @@ type pools struct {
 	heads      pool[headLoss]
 	sampled    pool[sampledSoftmax]
 	errors     pool[squaredError]
+	usages     pool[codeUsage]
 }
 
 // NewTape makes an empty tape.
@@ -189,6 +190,7 @@ func (t *Tape) Reset() {
 	t.heads.reset()
 	t.sampled.reset()
 	t.errors.reset()
+	t.usages.reset()
 }
 
 // Backward adds the gradient of loss, a 1x1 Var of this tape, to every Param

@@ -93,7 +93,8 @@ const writtenSuffix = "/" + string(rerank.Generate)
 func (w *world) readings() ([]reading, error) {
 	var all []reading
 	for _, stage := range w.job.Options.policyStages() {
-		policy, err := rerank.Open(w.job.Root, rerank.OpenOptions{Stage: stage})
+		weights := rerank.Weights(w.job.Options.Eval.Weights)
+		policy, err := rerank.Open(w.job.Root, rerank.OpenOptions{Stage: stage, Weights: weights})
 		if err != nil {
 			return nil, err
 		}
@@ -101,7 +102,7 @@ func (w *world) readings() ([]reading, error) {
 		if w.job.Options.Eval.Decode == string(rerank.Generate) {
 			continue
 		}
-		if policy, err = rerank.Open(w.job.Root, rerank.OpenOptions{Stage: stage, Mode: rerank.Generate}); err != nil {
+		if policy, err = rerank.Open(w.job.Root, rerank.OpenOptions{Stage: stage, Mode: rerank.Generate, Weights: weights}); err != nil {
 			return nil, err
 		}
 		all = append(all, reading{name: stage + writtenSuffix, policy: policy})

@@ -10,6 +10,7 @@ import (
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/lm"
 	"github.com/gr2/gr2/internal/prompt"
+	"github.com/gr2/gr2/internal/rerank"
 )
 
 // Options is the resolved configuration of a run. It is stored as
@@ -168,6 +169,8 @@ type EvalOptions struct {
 	// logits of the first choice) or judge (order by the judgement at each
 	// candidate's line).
 	Decode string `yaml:"decode" json:"decode"`
+	// Weights of the policies' linear maps: float32, or int8 as gr2 serve has it.
+	Weights string `yaml:"weights" json:"weights"`
 	// Bootstrap is the number of resamples.
 	Bootstrap int `yaml:"bootstrap" json:"bootstrap"`
 	// ProbeSlates bounds the slates of the shuffle and free-decoding probes.
@@ -240,6 +243,7 @@ func (o *Options) Validate() error {
 	if o.Eval.Decode == "judge" && !o.Prompt.Judge {
 		c.fail("eval.decode is judge and prompt.judge is off; switch it on, or decode by generate")
 	}
+	c.oneOf("eval.weights", o.Eval.Weights, string(rerank.Float32), string(rerank.Int8))
 	c.within("eval.bootstrap", float64(o.Eval.Bootstrap), 100, 1e6)
 	c.within("eval.probe_slates", float64(o.Eval.ProbeSlates), 1, 1e6)
 	c.within("eval.samples", float64(o.Eval.Samples), 0, 1000)

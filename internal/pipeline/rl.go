@@ -22,6 +22,9 @@ type RLOptions struct {
 	// what the sum of the losses of tokens is. The rest of what tells the three
 	// apart are settings of their own: attempts, clip_high, kl.
 	Algorithm string `yaml:"algorithm" json:"algorithm"`
+	// Credit is answer (each choice has the advantage of its answer) or place (of
+	// the reward that was still to come when it was made).
+	Credit string `yaml:"credit" json:"credit"`
 	// Prompts is the number of groups a step learns from, Group the answers to
 	// each.
 	Prompts int `yaml:"prompts" json:"prompts"`
@@ -86,6 +89,7 @@ func (c *checker) rl(o *Options) {
 	c.within("rl.steps", float64(r.Steps), 0, 1e6)
 	c.oneOf("rl.from", r.From, StageSFT, StageMidtrain)
 	c.oneOf("rl.algorithm", r.Algorithm, algorithmDAPO, algorithmGRPO, algorithmDrGRPO)
+	c.oneOf("rl.credit", r.Credit, string(rl.ToAnswer), string(rl.ToPlace))
 	c.within("rl.prompts", float64(r.Prompts), 1, 4096)
 	c.within("rl.group", float64(r.Group), 2, 1024)
 	c.within("rl.attempts", float64(r.Attempts), 0, 100)
@@ -124,7 +128,7 @@ func (r *RLOptions) train(seed uint64) rl.Options {
 	o := rl.Options{
 		Steps: r.Steps, Prompts: r.Prompts, Group: r.Group, Attempts: r.Attempts,
 		Temperature: r.Temperature, Free: r.Decode == decodeFree, Shuffle: r.Shuffle, Margin: r.Margin,
-		Reward: r.reward(), Low: r.ClipLow, High: r.ClipHigh, KL: r.KL,
+		Reward: r.reward(), Credit: rl.Credit(r.Credit), Low: r.ClipLow, High: r.ClipHigh, KL: r.KL,
 		Epochs: r.Epochs, Updates: r.Updates, BatchTokens: r.BatchTokens,
 		Schedule: train.Schedule{LR: r.LR, Floor: r.Floor, Warmup: r.Warmup}, Decay: r.Decay, Clip: r.Clip,
 		Seed: seed, Checkpoint: r.Checkpoint, Validate: r.Validate, Patience: r.Patience,

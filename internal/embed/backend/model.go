@@ -134,7 +134,9 @@ func (m *Model) use(e sized, err error) error {
 	return nil
 }
 
-// keep puts the cache before an embedder that costs more than a look-up.
+// keep puts the cache before the embedder. LSA goes without: it embeds tens of
+// thousands of texts a second, and a new fit is another model, whose vectors no
+// earlier one has cached.
 func (m *Model) keep() (err error) {
 	if m.options.Cache == "" || m.options.Kind == LSA {
 		return nil

@@ -72,7 +72,7 @@ func Assign(q *Quantizer, latent embed.Matrix, ids []string, opt AssignOptions) 
 	if err := checkAssign(&q.Books, latent, ids, opt); err != nil {
 		return nil, err
 	}
-	near := q.Books.nearest(latent)
+	near := q.Books.Nearest(latent)
 	switch opt.Rule {
 	case Nearest:
 		return near, nil

@@ -97,7 +97,7 @@ func Build(catalog *market.Catalog, emb embed.Matrix, opt Options) (*Fitted, err
 		return nil, err
 	}
 	ids := sid.IDs(catalog)
-	nearest := q.Books.nearest(emb)
+	nearest := q.Books.Nearest(emb)
 	before, err := sid.Measure(nearest, opt.Levels, opt.Width)
 	if err != nil {
 		return nil, err

@@ -164,9 +164,10 @@ func TestKMeansFindsPlantedClusters(t *testing.T) {
 		c := i % clusters
 		row[c%dim] += float32(1 + 2*(c/dim))
 	}
-	book := kmeans(x, Options{Width: clusters}.withDefaults(), rng.New(7))
+	book := seedCentroids(x, clusters, rng.New(7))
 	nearest, distance := make([]int32, x.Rows), make([]float32, x.Rows)
-	assignNearest(x, book, nearest, distance)
+	lloyd(x, book, Options{}.withDefaults(), nearest, distance)
+	AssignNearest(x, book, nearest, distance)
 	if book.Rows != clusters {
 		t.Fatalf("%d centroids", book.Rows)
 	}
@@ -194,7 +195,7 @@ func TestLevelsReduceTheError(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := q.RelativeError(emb, q.Books.nearest(emb))
+		e := q.RelativeError(emb, q.Books.Nearest(emb))
 		if e >= last {
 			t.Errorf("%d levels leave error %.4f, one fewer %.4f", levels, e, last)
 		}
@@ -219,9 +220,9 @@ func skewed(n, dim int, seed uint64) embed.Matrix {
 func TestBalanceKeepsTheBound(t *testing.T) {
 	const n, width, slack = 2000, 16, 0.05
 	x := skewed(n, 6, 3)
-	book := SeedCentroids(x, width, rng.New(1))
+	book := seedCentroids(x, width, rng.New(1))
 	nearest, distance := make([]int32, n), make([]float32, n)
-	assignNearest(x, book, nearest, distance)
+	AssignNearest(x, book, nearest, distance)
 	plain := slices.Max(counts(nearest, width))
 	balance(x, book, slack, nearest, distance)
 	limit := 132 // 2000/16 * 1.05 = 131.25
@@ -257,7 +258,7 @@ func TestBalancedCodesAreMoreEven(t *testing.T) {
 			t.Fatal(err)
 		}
 		var codes []int32
-		for _, c := range q.Books.nearest(x) {
+		for _, c := range q.Books.Nearest(x) {
 			codes = append(codes, int32(c))
 		}
 		return slices.Max(counts(codes, 32))
@@ -267,21 +268,15 @@ func TestBalancedCodesAreMoreEven(t *testing.T) {
 	}
 }
 
-func TestSampleDrawsRowsInOrder(t *testing.T) {
-	x := embed.NewMatrix(1000, 1)
-	for i := range x.Rows {
-		x.Data[i] = float32(i)
+func TestSampleRows(t *testing.T) {
+	a, b := SampleRows(1000, 100, 1), SampleRows(1000, 100, 2)
+	if len(a) != 100 || !slices.IsSorted(a) || len(slices.Compact(slices.Clone(a))) != 100 || a[99] > 999 {
+		t.Errorf("drew %d rows %v", len(a), a)
 	}
-	a, b := Sample(x, 100, 1), Sample(x, 100, 2)
-	if a.Rows != 100 || !slices.IsSorted(a.Data) || len(slices.Compact(slices.Clone(a.Data))) != 100 {
-		t.Errorf("drew %d rows %v", a.Rows, a.Data)
-	}
-	if slices.Equal(a.Data, b.Data) {
+	if slices.Equal(a, b) {
 		t.Error("the sample does not depend on the seed")
 	}
-	all := Sample(x, 1000, 1)
-	all.Data[0] = -1
-	if all.Rows != 1000 || x.Data[0] != 0 {
-		t.Error("a sample of all rows is no copy of all rows")
+	if all := SampleRows(10, 20, 1); !slices.Equal(all, seq(10)) {
+		t.Errorf("a sample of all rows is %v", all)
 	}
 }

@@ -30,13 +30,14 @@ func RQKMeans(emb embed.Matrix, opt Options) (*Quantizer, error) {
 		return nil, err
 	}
 	q := &Quantizer{Kind: KindRQKMeans, Options: record, Books: Codebooks{Width: opt.Width}}
-	residual := Sample(emb, opt.Sample, opt.Seed)
+	residual := Gather(emb, SampleRows(emb.Rows, opt.Sample, opt.Seed))
 	nearest, distance := make([]int32, residual.Rows), make([]float32, residual.Rows)
 	for level := range opt.Levels {
 		r := rng.New(opt.Seed, kmeansStream, uint64(level))
-		book := kmeans(residual, opt, r)
+		book := seedCentroids(residual, opt.Width, r)
+		lloyd(residual, book, opt, nearest, distance)
 		q.Books.Levels = append(q.Books.Levels, book)
-		assignNearest(residual, book, nearest, distance)
+		AssignNearest(residual, book, nearest, distance)
 		for i, code := range nearest {
 			kernel.Axpy(-1, book.Row(int(code)), residual.Row(i))
 		}
@@ -46,46 +47,42 @@ func RQKMeans(emb embed.Matrix, opt Options) (*Quantizer, error) {
 
 var sampleStream = rng.Key("sid/fit/sample")
 
-// Sample copies at most n rows of x, drawn without replacement, in their order;
-// all of them when n is 0.
-func Sample(x embed.Matrix, n int, seed uint64) embed.Matrix {
-	if n == 0 || n >= x.Rows {
-		return embed.Matrix{Rows: x.Rows, Cols: x.Cols, Data: slices.Clone(x.Data)}
-	}
-	rows := rng.New(seed, sampleStream).Perm(x.Rows)[:n]
-	slices.Sort(rows)
-	out := embed.NewMatrix(n, x.Cols)
+// SampleRows draws at most n numbers below rows without replacement, ascending.
+func SampleRows(rows, n int, seed uint64) []int {
+	sample := rng.New(seed, sampleStream).Perm(rows)[:min(n, rows)]
+	slices.Sort(sample)
+	return sample
+}
+
+// Gather copies rows of x.
+func Gather(x embed.Matrix, rows []int) embed.Matrix {
+	out := embed.NewMatrix(len(rows), x.Cols)
 	for to, from := range rows {
 		copy(out.Row(to), x.Row(from))
 	}
 	return out
 }
 
-// kmeans finds at most opt.Width centroids of x by Lloyd's algorithm.
-func kmeans(x embed.Matrix, opt Options, r *rand.Rand) embed.Matrix {
-	book := SeedCentroids(x, opt.Width, r)
-	nearest, distance := make([]int32, x.Rows), make([]float32, x.Rows)
+// lloyd moves the centroids of book by Lloyd's algorithm.
+func lloyd(x, book embed.Matrix, opt Options, nearest []int32, distance []float32) {
 	before := make([]int32, x.Rows)
-	for i := range opt.Iterations + 1 {
-		nearest, before = before, nearest
-		assignNearest(x, book, nearest, distance)
+	for i := range opt.Iterations {
+		copy(before, nearest)
+		AssignNearest(x, book, nearest, distance)
 		if opt.Balanced {
 			balance(x, book, opt.Slack, nearest, distance)
 		}
 		if i > 0 && slices.Equal(nearest, before) {
 			break
 		}
-		if i < opt.Iterations {
-			moveCentroids(x, book, nearest, distance)
-		}
+		moveCentroids(x, book, nearest, distance)
 	}
-	return book
 }
 
-// SeedCentroids draws rows by k-means++ (Arthur and Vassilvitskii 2007): each
+// seedCentroids draws rows by k-means++ (Arthur and Vassilvitskii 2007): each
 // with probability in proportion to its squared distance from those drawn. It
 // stops early when every row equals a centroid.
-func SeedCentroids(x embed.Matrix, width int, r *rand.Rand) embed.Matrix {
+func seedCentroids(x embed.Matrix, width int, r *rand.Rand) embed.Matrix {
 	distance, norms := make([]float64, x.Rows), squaredNorms(x)
 	book := embed.Matrix{Cols: x.Cols}
 	pick := r.IntN(x.Rows)
@@ -152,9 +149,9 @@ func eachBlock(rows int, body func(from, to int)) {
 	})
 }
 
-// assignNearest finds the nearest centroid of each row, the lower code when two
+// AssignNearest finds the nearest centroid of each row, the lower code when two
 // are equally near, and the squared distance to it.
-func assignNearest(x, book embed.Matrix, nearest []int32, distance []float32) {
+func AssignNearest(x, book embed.Matrix, nearest []int32, distance []float32) {
 	norms := squaredNorms(book)
 	const rows = 16 * block
 	products := make([]float32, min(rows, x.Rows)*book.Rows)

@@ -47,22 +47,25 @@ func (q *Quantizer) LatentDim() int { return q.Books.Levels[0].Cols }
 // Latent maps embeddings (rows x InputDim) to the space of the codebooks (rows
 // x LatentDim). A row's result does not depend on the other rows. Without an
 // encoder it is emb itself, not a copy.
-func (q *Quantizer) Latent(emb embed.Matrix) embed.Matrix {
-	if len(q.Encoder) == 0 {
-		return emb
+func (q *Quantizer) Latent(emb embed.Matrix) embed.Matrix { return Encode(q.Encoder, emb) }
+
+// Encode is what the layers make of the rows of x: see Quantizer.Latent.
+func Encode(layers []Layer, x embed.Matrix) embed.Matrix {
+	if len(layers) == 0 {
+		return x
 	}
-	out := embed.NewMatrix(emb.Rows, q.LatentDim())
-	eachBlock(emb.Rows, func(from, to int) {
+	out := embed.NewMatrix(x.Rows, layers[len(layers)-1].Weight.Rows)
+	eachBlock(x.Rows, func(from, to int) {
 		s := buffers.Get().(*buffer)
 		defer buffers.Put(s)
-		x := s.load(emb, from, to)
-		for i, layer := range q.Encoder {
-			x = s.apply(layer, x)
-			if i < len(q.Encoder)-1 {
-				rectify(x)
+		y := s.load(x, from, to)
+		for i, layer := range layers {
+			y = s.apply(layer, y)
+			if i < len(layers)-1 {
+				rectify(y)
 			}
 		}
-		copy(out.Data[from*out.Cols:to*out.Cols], x)
+		copy(out.Data[from*out.Cols:to*out.Cols], y)
 	})
 	return out
 }
@@ -109,10 +112,10 @@ func grow(x []float32, n int) []float32 {
 	return x[:n]
 }
 
-// nearest is the nearest code of each row at every level (rows x levels), the
+// Nearest is the nearest code of each row at every level (rows x levels), the
 // lower code of two equally near ones. A row's codes do not depend on the other
 // rows.
-func (b *Codebooks) nearest(latent embed.Matrix) []uint8 {
+func (b *Codebooks) Nearest(latent embed.Matrix) []uint8 {
 	levels := len(b.Levels)
 	norms := b.norms()
 	codes := make([]uint8, latent.Rows*levels)
