@@ -37,7 +37,8 @@ type result struct {
 	Threads    int                `json:"threads"`
 	Seconds    map[string]float64 `json:"seconds"`
 	Total      float64            `json:"total_seconds"`
-	PeakMiB    int64              `json:"peak_mib"` // resident, of the whole process
+	CPU        float64            `json:"cpu_seconds"` // of the whole process in that time, user and system
+	PeakMiB    int64              `json:"peak_mib"`    // resident, of the whole process
 	IndexBytes int64              `json:"index_bytes"`
 	PerSecond  map[string]float64 `json:"items_per_second"`
 	Nanos      map[string]float64 `json:"lookup_nanoseconds"` // mean over random items, of the mapped file
@@ -131,6 +132,9 @@ func (e *experiment) run(ctx context.Context) error {
 		return err
 	}
 	e.Total = time.Since(e.began).Seconds() // up to here; what follows only measures
+	if e.CPU, err = cpu(); err != nil {
+		return err
+	}
 	if err := e.look(index); err != nil {
 		return err
 	}
@@ -325,4 +329,20 @@ func peak() (int64, error) {
 	var kib int64
 	_, err = fmt.Sscan(rest, &kib)
 	return kib / 1024, err
+}
+
+// cpu is the time that the process has had of all cores, in seconds.
+func cpu() (float64, error) {
+	stat, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("/proc/self/stat: %q", stat)
+	}
+	var user, system float64
+	_, err = fmt.Sscan(fields[11]+" "+fields[12], &user, &system)
+	return (user + system) / 100, err // ticks of 10 ms
 }

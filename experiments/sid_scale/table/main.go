@@ -20,6 +20,7 @@ func main() {
 		Items, Sample, Threads int
 		Seconds                map[string]float64
 		Total                  float64            `json:"total_seconds"`
+		CPU                    float64            `json:"cpu_seconds"`
 		PeakMiB                int64              `json:"peak_mib"`
 		IndexBytes             int64              `json:"index_bytes"`
 		PerSecond              map[string]float64 `json:"items_per_second"`
@@ -41,7 +42,7 @@ func main() {
 	for _, step := range []string{"fit embedder", "embed", "fit quantizer", "assign", "index", "write"} {
 		line(step, "%.1f s", r.Seconds[step])
 	}
-	line("together", "%.1f min", r.Total/60)
+	line("together", "%.1f min; %.1f min of CPU", r.Total/60, r.CPU/60)
 	line("open and verify the index", "%.3f s", r.Seconds["open"])
 	line("peak resident memory", "%d MiB", r.PeakMiB)
 	line("index file", "%.1f MiB, %.1f bytes an item", float64(r.IndexBytes)/(1<<20), float64(r.IndexBytes)/float64(r.Items))
