@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"market"},
 	{"market/synth", "market/importer", "text", "lm", "token"},
 	{"sid", "embed"},
-	{"sid/fit", "evidence", "embed/cache"},
+	{"sid/fit", "sid/quality", "evidence", "embed/cache"},
 	{"prompt", "metric"},
 	{"reward"},
 	{"infer", "nn"},

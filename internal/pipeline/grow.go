@@ -15,6 +15,7 @@ import (
 	"github.com/gr2/gr2/internal/rerank"
 	"github.com/gr2/gr2/internal/sid"
 	"github.com/gr2/gr2/internal/sid/fit"
+	"github.com/gr2/gr2/internal/sid/quality"
 	"github.com/gr2/gr2/internal/text"
 )
 
@@ -42,44 +43,60 @@ func OpenSIDs(root string) (*sid.Index, error) {
 	return sid.Open(filepath.Join(root, StageSID, rerank.SIDIndex))
 }
 
+// ReadQuality reads what was measured of the semantic IDs of a folder.
+func ReadQuality(root string) (*quality.Report, error) {
+	var r quality.Report
+	if err := readJSON(filepath.Join(root, StageSID, qualityFile), &r); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
 // GrowSIDs codes the items of a data set by the embedder and the quantizer of a
 // folder with semantic IDs, without a new fit: see fit.Grow. The folder out, new
 // or empty, gets the catalog, the same embedder and quantizer and the index, so
 // that it can grow in its turn.
-func GrowSIDs(ctx context.Context, root, dataDir, out string) (*sid.Index, fit.Growth, error) {
+func GrowSIDs(ctx context.Context, root, dataDir, out string) (fit.Growth, error) {
 	if entries, err := os.ReadDir(out); len(entries) > 0 || err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fit.Growth{}, fault.Usagef("%s is not an empty folder: choose another --out", out)
+		return fit.Growth{}, fault.Usagef("%s is not an empty folder: choose another --out", out)
 	}
 	ds, err := market.Open(dataDir)
 	if err != nil {
-		return nil, fit.Growth{}, err
+		return fit.Growth{}, err
 	}
 	old, err := OpenSIDs(root)
 	if err != nil {
-		return nil, fit.Growth{}, err
+		return fit.Growth{}, err
 	}
 	defer old.Close()
 	q, assign, err := readCoder(filepath.Join(root, StageSID))
 	if err != nil {
-		return nil, fit.Growth{}, err
+		return fit.Growth{}, err
 	}
 	m, err := backend.Load(filepath.Join(root, StageEmbed), "")
 	if err != nil {
-		return nil, fit.Growth{}, err
+		return fit.Growth{}, err
 	}
 	index, growth, err := fit.Grow(old, q, assign, sid.IDs(ds.Catalog), func(items []int32) (embed.Matrix, error) {
 		return embedSome(ctx, m, ds.Catalog, items)
 	})
 	if err := errors.Join(err, m.Close()); err != nil {
-		return nil, fit.Growth{}, err
+		return fit.Growth{}, err
 	}
 	if err := market.Save(filepath.Join(out, StageCatalog), &market.Dataset{Name: ds.Name, Catalog: ds.Catalog}); err != nil {
-		return nil, fit.Growth{}, err
+		return fit.Growth{}, err
 	}
 	if err := m.Save(filepath.Join(out, StageEmbed)); err != nil {
-		return nil, fit.Growth{}, err
+		return fit.Growth{}, err
 	}
-	return index, growth, saveSIDs(filepath.Join(out, StageSID), index, q, assign)
+	measured, err := quality.Measure(index, ds.Catalog, ds.Events, assign.Seed)
+	if err != nil {
+		return fit.Growth{}, err
+	}
+	if err := durable.WriteJSON(filepath.Join(out, StageSID, qualityFile), measured); err != nil {
+		return fit.Growth{}, err
+	}
+	return growth, saveSIDs(filepath.Join(out, StageSID), index, q, assign)
 }
 
 // readCoder reads what codes items.

@@ -17,6 +17,7 @@ import (
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/report"
 	"github.com/gr2/gr2/internal/sid/fit"
+	"github.com/gr2/gr2/internal/sid/quality"
 	"github.com/gr2/gr2/internal/train"
 	"github.com/gr2/gr2/internal/train/rl"
 )
@@ -76,7 +77,11 @@ func pageData(root string) (report.Data, error) {
 	if err := readJSON(filepath.Join(root, StageSID, sidReportFile), &ids); err != nil {
 		return d, err
 	}
-	d.SID = &ids.Index
+	var codes quality.Report
+	if err := readJSON(filepath.Join(root, StageSID, qualityFile), &codes); err != nil {
+		return d, err
+	}
+	d.SID = &report.SIDs{Quality: codes, Nearest: ids.Nearest, Errors: ids.Errors}
 	for _, add := range []func(string, *report.Data) error{addSummary, addBaselines, addCurves, addStages} {
 		if err := add(root, &d); err != nil {
 			return d, err

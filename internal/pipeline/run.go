@@ -39,6 +39,7 @@ type Job struct {
 	Config  []byte // Options as YAML, stored in the run folder
 	Command string // what makes the run again, for the report
 	Until   string // last stage to run; empty runs all
+	Only    bool   // of the stages before Until, run those alone that it needs
 	Notify  func(Progress)
 }
 
@@ -74,6 +75,9 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 	g, err := assemble(job, embedder)
 	if err != nil {
 		return nil, err
+	}
+	if job.Only {
+		g.keepFor(job.Until)
 	}
 	g.begin = func() error { return withdraw(job.Root) }
 	if err := g.run(ctx, job.Until); err != nil {

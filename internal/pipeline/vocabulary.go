@@ -9,10 +9,15 @@ import (
 	"github.com/gr2/gr2/internal/rerank"
 	"github.com/gr2/gr2/internal/sid"
 	"github.com/gr2/gr2/internal/sid/fit"
+	"github.com/gr2/gr2/internal/sid/quality"
 	"github.com/gr2/gr2/internal/token"
 )
 
-const sidReportFile = "stats.json"
+// What the sid stage says of its fit, and of the codes.
+const (
+	sidReportFile = "stats.json"
+	qualityFile   = "quality.json"
+)
 
 // sidStage fits semantic IDs to the embedding of the catalog.
 func (w *world) sidStage(ctx context.Context, dir string) error {
@@ -33,6 +38,17 @@ func (w *world) sidStage(ctx context.Context, dir string) error {
 	}
 	w.say("semantic IDs: %.2f%% unique, %.2f%% before repair", 100*f.Report.Index.Uniqueness, 100*f.Report.Nearest.Uniqueness)
 	if err := durable.WriteJSON(filepath.Join(dir, sidReportFile), f.Report); err != nil {
+		return err
+	}
+	split, err := w.split()
+	if err != nil {
+		return err
+	}
+	measured, err := quality.Measure(f.Index, ds.Catalog, split.Train, w.job.Options.Seed)
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteJSON(filepath.Join(dir, qualityFile), measured); err != nil {
 		return err
 	}
 	return saveSIDs(dir, f.Index, f.Quantizer, f.Assign)

@@ -158,6 +158,26 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+func TestParseTokens(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		code := rapid.SliceOfN(rapid.Uint8(), 0, 8).Draw(t, "code")
+		spelled := ""
+		for l, c := range code {
+			spelled += TokenName(l, c)
+		}
+		for _, s := range []string{spelled, BeginToken + spelled + EndToken, BeginToken + spelled} {
+			if got, err := ParseTokens(s); err != nil || !bytes.Equal(got, code) {
+				t.Fatalf("%s is read as %v, %v", s, got, err)
+			}
+		}
+	})
+	for _, s := range []string{"soap", "<s_a_1", "<s_b_1>", "<s_a_256>", "<s_a_-1>", "<s_a_01>", "<s_a_1> ", EndToken + BeginToken} {
+		if code, err := ParseTokens(s); fault.KindOf(err) != fault.Input {
+			t.Errorf("%q is read as %v, %v", s, code, err)
+		}
+	}
+}
+
 func TestStats(t *testing.T) {
 	// Three items, two of them alike; first codes 0,0,1, second 1,1,2.
 	x, err := New(numbered(3), 2, 4, []uint8{0, 1, 0, 1, 1, 2})

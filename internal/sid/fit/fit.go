@@ -65,6 +65,7 @@ type Report struct {
 	Options Options   `json:"options"`
 	Dim     int       `json:"dim"`     // of the embedding
 	Error   float64   `json:"error"`   // mean squared distance from an embedding to the sum of its nearest centroids, over mean squared length
+	Errors  []float64 `json:"errors"`  // the same of the first levels alone, by their number from 1
 	Nearest sid.Stats `json:"nearest"` // were every level the nearest code: collisions and all
 	Index   sid.Stats `json:"index"`   // as assigned
 }
@@ -110,5 +111,5 @@ func Build(catalog *market.Catalog, emb embed.Matrix, opt Options) (*Fitted, err
 	if err != nil {
 		return nil, err
 	}
-	return &Fitted{index, q, assign, Report{opt, emb.Cols, q.RelativeError(emb, nearest), before, index.Stats()}}, nil
+	return &Fitted{index, q, assign, Report{opt, emb.Cols, q.RelativeError(emb, nearest), q.levelErrors(emb, nearest), before, index.Stats()}}, nil
 }
