@@ -11,7 +11,7 @@ mkdir -p "$out"
 go build -o "$out/gr2" ./cmd/gr2
 for seed in ${SEEDS:-1 2 3}; do
   data=$out/market-$seed base=$out/seed-$seed
-  [ -f "$data/manifest.json" ] || "$out/gr2" data synth --seed "$seed" --out "$data"
+  [ -f "$data/manifest.json" ] || "$out/gr2" data synth --k 5 --seed "$seed" --out "$data"
   "$out/gr2" train sft --data "$data" --out "$base" --preset nano -c "$results/config.yaml" --seed "$seed"
   for reward in naive a b c; do
     result=$results/seed-$seed-$reward run=$base-$reward
