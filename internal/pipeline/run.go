@@ -53,6 +53,10 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 			return nil, err // before there is a run folder
 		}
 	}
+	embedder, err := job.Options.Embed.Mark()
+	if err != nil {
+		return nil, err
+	}
 	if err := claim(job.Root); err != nil {
 		return nil, err
 	}
@@ -67,7 +71,7 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 	if err := durable.Sweep(job.Root); err != nil {
 		return nil, err
 	}
-	g, err := assemble(job)
+	g, err := assemble(job, embedder)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +82,7 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 	if job.Until != "" && job.Until != StageEval {
 		return nil, nil
 	}
-	if err := seal(job); err != nil {
+	if err := sealLast(job); err != nil {
 		return nil, err
 	}
 	if err := publish(job.Root, job.Command); err != nil {

@@ -14,15 +14,19 @@ import (
 
 const sidReportFile = "stats.json"
 
-// sidStage fits semantic IDs to the catalog.
-func (w *world) sidStage(_ context.Context, dir string) error {
+// sidStage fits semantic IDs to the embedding of the catalog.
+func (w *world) sidStage(ctx context.Context, dir string) error {
 	ds, err := w.dataset()
 	if err != nil {
 		return err
 	}
+	emb, err := w.embedding(ctx)
+	if err != nil {
+		return err
+	}
 	o := &w.job.Options.SID
-	index, report, err := fit.Build(ds.Catalog, fit.Options{
-		Dim: o.Dim, Levels: o.Levels, Width: o.Width, Iterations: o.Iterations, Seed: w.job.Options.Seed,
+	index, report, err := fit.Build(ds.Catalog, emb, fit.Options{
+		Levels: o.Levels, Width: o.Width, Iterations: o.Iterations, Seed: w.job.Options.Seed,
 	})
 	if err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/sid"
-	"github.com/gr2/gr2/internal/text"
 )
 
 // What an index can hold: see package sid.
@@ -16,7 +15,6 @@ const (
 
 // Options of a fit. A zero field, but Seed, takes its default.
 type Options struct {
-	Dim        int    `json:"dim"`        // of the embedding; default 128, fewer when the catalog's rank is lower
 	Levels     int    `json:"levels"`     // of a code; default 4
 	Width      int    `json:"width"`      // codes a level; default 256
 	Iterations int    `json:"iterations"` // of k-means, at most; default 25
@@ -33,7 +31,7 @@ func (o Options) withDefaults() Options {
 	for _, f := range []struct {
 		field *int
 		value int
-	}{{&o.Dim, 128}, {&o.Levels, sid.Levels}, {&o.Width, sid.Width}, {&o.Iterations, 25}, {&o.Sample, 200_000}} {
+	}{{&o.Levels, sid.Levels}, {&o.Width, sid.Width}, {&o.Iterations, 25}, {&o.Sample, 200_000}} {
 		if *f.field == 0 {
 			*f.field = f.value
 		}
@@ -48,8 +46,6 @@ func (o Options) withDefaults() Options {
 func (o Options) Validate() error {
 	o = o.withDefaults()
 	switch {
-	case o.Dim < 1 || o.Dim > 4096:
-		return fault.Usagef("sid: dim %d; use 1 to 4096", o.Dim)
 	case o.Levels < 1 || o.Levels > maxLevels:
 		return fault.Usagef("sid: levels %d; use 1 to %d", o.Levels, maxLevels)
 	case o.Width < 2 || o.Width > maxWidth:
@@ -67,14 +63,15 @@ func (o Options) Validate() error {
 // Report says how a fit went.
 type Report struct {
 	Options Options   `json:"options"`
-	Dim     int       `json:"dim"`     // of the embedding in fact
+	Dim     int       `json:"dim"`     // of the embedding
 	Error   float64   `json:"error"`   // mean squared distance from an embedding to the sum of its nearest centroids, over mean squared length
 	Nearest sid.Stats `json:"nearest"` // were every level the nearest code: collisions and all
 	Index   sid.Stats `json:"index"`   // as assigned
 }
 
-// Build fits semantic IDs for the catalog.
-func Build(catalog *market.Catalog, opt Options) (*sid.Index, Report, error) {
+// Build fits semantic IDs for the catalog by the embedding of its items' texts,
+// (items, dim).
+func Build(catalog *market.Catalog, emb embed.Matrix, opt Options) (*sid.Index, Report, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, Report{}, err
 	}
@@ -82,7 +79,9 @@ func Build(catalog *market.Catalog, opt Options) (*sid.Index, Report, error) {
 	if catalog.Len() == 0 {
 		return nil, Report{}, fault.Inputf("sid: the catalog has no items")
 	}
-	emb := embed.TFIDF(itemTexts(catalog), opt.Dim, opt.Seed)
+	if emb.Rows != catalog.Len() {
+		return nil, Report{}, fault.Inputf("sid: %d embeddings for %d items", emb.Rows, catalog.Len())
+	}
 	q, err := RQKMeans(emb, opt)
 	if err != nil {
 		return nil, Report{}, err
@@ -107,12 +106,4 @@ func Build(catalog *market.Catalog, opt Options) (*sid.Index, Report, error) {
 	}
 	report := Report{opt, emb.Cols, q.RelativeError(emb, nearest), before.Stats(), index.Stats()}
 	return index, report, nil
-}
-
-func itemTexts(catalog *market.Catalog) []string {
-	docs := make([]string, catalog.Len())
-	for i := range docs {
-		docs[i] = text.ItemText(&catalog.Items[i])
-	}
-	return docs
 }
