@@ -32,6 +32,14 @@ type Case struct {
 	Request any
 	// Prepare returns gr2's repetition. Its inputs live as long as it does.
 	Prepare func() func()
+	// Also are other ways that gr2 has to do it, the same ones in all cases.
+	Also []Way
+}
+
+// Way is a way of gr2's own, measured with the last of the kernel variants.
+type Way struct {
+	Name    string
+	Prepare func() func() // as that of Case
 }
 
 // Options of a run.
@@ -172,16 +180,10 @@ func enter(c Case, o Options, peers []*process) ([]contestant, error) {
 	var all []contestant
 	do := c.Prepare()
 	for _, variant := range o.Variants {
-		all = append(all, contestant{Ours(variant), func(n int) (float64, error) {
-			if err := kernel.Use(variant); err != nil {
-				return 0, err
-			}
-			start := time.Now()
-			for range n {
-				do()
-			}
-			return time.Since(start).Seconds(), nil
-		}})
+		all = append(all, ours(variant, variant, do))
+	}
+	for _, w := range c.Also {
+		all = append(all, ours(w.Name, o.Variants[len(o.Variants)-1], w.Prepare()))
 	}
 	for _, p := range peers {
 		if err := p.prepare(c.Request); err != nil {
@@ -195,5 +197,19 @@ func enter(c Case, o Options, peers []*process) ([]contestant, error) {
 	return all, nil
 }
 
-// Ours is the name of gr2 with a kernel variant as a contestant.
-func Ours(variant string) string { return "gr2/" + variant }
+// ours is gr2 as a contestant.
+func ours(name, variant string, do func()) contestant {
+	return contestant{Ours(name), func(n int) (float64, error) {
+		if err := kernel.Use(variant); err != nil {
+			return 0, err
+		}
+		start := time.Now()
+		for range n {
+			do()
+		}
+		return time.Since(start).Seconds(), nil
+	}}
+}
+
+// Ours is the name of gr2 as a contestant: with a kernel variant, or in a way.
+func Ours(name string) string { return "gr2/" + name }

@@ -25,7 +25,8 @@ func suite(repeated *int) Suite {
 			{Name: "broken", Source: scripts, Script: "testdata/peer.py", Args: []string{"broken"}},
 		},
 		Cases: []Case{
-			{Name: "one", Work: 1, Request: map[string]int{"items": 1}, Prepare: func() func() { return func() { *repeated++ } }},
+			{Name: "one", Work: 1, Request: map[string]int{"items": 1}, Prepare: func() func() { return func() { *repeated++ } },
+				Also: []Way{{"again", func() func() { return func() { *repeated++ } }}}},
 			{Name: "two", Work: 2, Prepare: func() func() { panic("not selected") }},
 		},
 	}
@@ -47,7 +48,7 @@ func TestRun(t *testing.T) {
 	if len(report.Results) != 1 || repeated < 5+2 {
 		t.Fatalf("%d results and %d repetitions, want one result of at least seven", len(report.Results), repeated)
 	}
-	contestants := []string{Ours("portable")}
+	contestants := []string{Ours("portable"), Ours("again")}
 	if python != "" {
 		contestants = append(contestants, "echo")
 		if !strings.Contains(report.Missing["broken"], "ended early") {

@@ -73,6 +73,9 @@ func newReport(s Suite, o Options) *Report {
 	for _, v := range o.Variants {
 		r.Ours = append(r.Ours, Ours(v))
 	}
+	for _, w := range s.Cases[0].Also {
+		r.Ours = append(r.Ours, Ours(w.Name))
+	}
 	return r
 }
 
@@ -104,40 +107,51 @@ func median(x []float64) float64 {
 	return (x[(n-1)/2] + x[n/2]) / 2
 }
 
-// WriteTable writes median rates, and ratios of gr2's last variant to the others.
+// WriteTable writes median rates, ratios of gr2's last variant or way to its
+// others, and of all of them to the peers.
 func (r *Report) WriteTable(w io.Writer) error {
 	m := r.Machine
 	fmt.Fprintf(w, "%s: %d threads on %d CPUs (%s), %s, load %s\n", r.Suite, r.Threads, m.CPUs, m.CPU, m.Go, m.Load)
-	names := slices.Clone(r.Ours)
-	for _, p := range slices.Sorted(maps.Keys(r.Peers)) {
-		names = append(names, p)
+	peers := slices.Sorted(maps.Keys(r.Peers))
+	names := slices.Concat(r.Ours, peers)
+	for _, p := range peers {
 		fmt.Fprintf(w, "%s: %s\n", p, r.Peers[p])
 	}
 	for _, p := range slices.Sorted(maps.Keys(r.Missing)) {
 		fmt.Fprintf(w, "%s is missing: %s\n", p, r.Missing[p])
 	}
-	ours := r.Ours[len(r.Ours)-1]
+	pairs := r.pairs(peers)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(tw, "%s\t", r.Unit)
 	for _, name := range names {
 		fmt.Fprintf(tw, "%s\t", name)
 	}
-	for _, name := range names {
-		if name != ours {
-			fmt.Fprintf(tw, "%s : %s\t", ours, name)
-		}
+	for _, p := range pairs {
+		fmt.Fprintf(tw, "%s : %s\t", p[0], p[1])
 	}
 	for _, result := range r.Results {
 		fmt.Fprintf(tw, "\n%s\t", result.Case)
 		for _, name := range names {
 			fmt.Fprintf(tw, "%.1f\t", result.Work/median(result.Seconds[name]))
 		}
-		for _, name := range names {
-			if name != ours {
-				fmt.Fprintf(tw, "%.2f\t", result.Ratio(ours, name))
-			}
+		for _, p := range pairs {
+			fmt.Fprintf(tw, "%.2f\t", result.Ratio(p[0], p[1]))
 		}
 	}
 	fmt.Fprintln(tw)
 	return tw.Flush()
+}
+
+// pairs are the contestants to compare.
+func (r *Report) pairs(peers []string) (pairs [][2]string) {
+	last := len(r.Ours) - 1
+	for _, other := range r.Ours[:last] {
+		pairs = append(pairs, [2]string{r.Ours[last], other})
+	}
+	for _, ours := range r.Ours {
+		for _, peer := range peers {
+			pairs = append(pairs, [2]string{ours, peer})
+		}
+	}
+	return pairs
 }

@@ -61,12 +61,15 @@ func Suite() compare.Suite {
 		Peers: []compare.Peer{
 			{Name: "llama.cpp-f16", Source: source, Script: "llama.py", Args: []string{"f16"}},
 			{Name: "llama.cpp-q8_0", Source: source, Script: "llama.py", Args: []string{"q8_0"}},
-			{Name: "transformers", Source: source, Script: "transformers.py", Args: []string{"eager"}},
+			{Name: "transformers-generate", Source: source, Script: "transformers.py", Args: []string{"generate"}},
+			{Name: "transformers-loop", Source: source, Script: "transformers.py", Args: []string{"eager"}},
 			{Name: "transformers-compile", Source: source, Script: "transformers.py", Args: []string{"compile"}},
 		},
 	}
 	for _, t := range tasks() {
-		s.Cases = append(s.Cases, compare.Case{Name: t.name(), Work: float64(t.Batch * t.New), Request: t, Prepare: t.prepare})
+		s.Cases = append(s.Cases, compare.Case{Name: t.name(), Work: float64(t.Batch * t.New), Request: t,
+			Prepare: func() func() { return t.prepare(infer.New) },
+			Also:    []compare.Way{{Name: "int8", Prepare: func() func() { return t.prepare(infer.NewInt8) }}}})
 	}
 	return s
 }
@@ -93,10 +96,10 @@ func writeFiles(dir string) error {
 }
 
 // prepare returns a repetition of the task by gr2.
-func (t task) prepare() func() {
+func (t task) prepare(open func(*lm.Model) (*infer.Engine, error)) func() {
 	m, err := lm.New(config, 1)
 	must(err)
-	e, err := infer.New(m)
+	e, err := open(m)
 	must(err)
 	prompts := make([][]int32, t.Batch)
 	for i := range prompts {

@@ -1,24 +1,45 @@
 """Greedy decoding by Transformers, for bench/compare/peer.go, which has the protocol.
 
-A loop of one's own around the model, which is faster than generate(): inference mode, only the last
-position through the vocabulary projection, a static cache whose end is moved back between repetitions,
-and torch.compile of the step in mode "compile".
+Mode "generate" is the library's own generate() with its dynamic cache: what most programs call. Modes
+"eager" and "compile" are a loop of one's own around the model, which is faster: only the last position
+through the vocabulary projection, a static cache whose end is moved back between repetitions, and
+torch.compile of the step in mode "compile". All run in inference mode.
 """
+import copy
 import json
 import os
 import sys
 import time
 
 import torch
-from transformers import AutoModelForCausalLM, StaticCache, __version__
+from transformers import AutoModelForCausalLM, DynamicCache, StaticCache, __version__
 
-COMPILE = sys.argv[1] == "compile"
+MODE = sys.argv[1]
 
 
 def prepare(c):
     torch.manual_seed(1)
     batch, length, new = c["Batch"], c["Prompt"], c["New"]
     prompts = torch.randint(3, model.config.vocab_size, (1 if c["Shared"] else batch, length)).expand(batch, length)
+    return (by_generate if MODE == "generate" else by_loop)(c, prompts, length, new)
+
+
+def by_generate(c, prompts, length, new):
+    read = DynamicCache(config=model.config)
+    model(input_ids=prompts[:, :-1], past_key_values=read, use_cache=True, logits_to_keep=1)
+
+    @torch.inference_mode()
+    def run():
+        # generate() reads what the cache has not: the last token of the prompts where they have been read.
+        cache = None if c["Read"] else copy.deepcopy(read)
+        model.generate(prompts, attention_mask=torch.ones_like(prompts), past_key_values=cache, use_cache=True,
+                       do_sample=False, max_new_tokens=new, min_new_tokens=new, pad_token_id=0)
+
+    run()
+    return run
+
+
+def by_loop(c, prompts, length, new):
     cache = StaticCache(config=model.config, max_cache_len=length + new)
     places = [torch.tensor([at]) for at in range(length + new)]
     every = torch.arange(length)
@@ -38,7 +59,7 @@ def prepare(c):
         out = model(input_ids=prompts, past_key_values=cache, position_ids=every[None], use_cache=True, logits_to_keep=1)
         return out.logits[:, -1].argmax(-1, keepdim=True)
 
-    forward = torch.compile(model, dynamic=False) if COMPILE else model
+    forward = torch.compile(model, dynamic=False) if MODE == "compile" else model
     first = read()
 
     @torch.inference_mode()
@@ -61,7 +82,7 @@ def answer(value):
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 model = AutoModelForCausalLM.from_pretrained(os.environ["BENCH_FILES"], dtype=torch.float32).eval()
-answer({"version": f"Transformers {__version__}, PyTorch {torch.__version__}, {sys.argv[1]}"})
+answer({"version": f"Transformers {__version__}, PyTorch {torch.__version__}, {MODE}"})
 run = None
 with torch.inference_mode():
     for line in sys.stdin:

@@ -1,6 +1,9 @@
 package cli_test
 
 import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
@@ -27,11 +30,14 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	letters := httptest.NewServer(http.HandlerFunc(embedLetters))
+	t.Cleanup(letters.Close) // after the scripts, which run in parallel
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TINY", tiny)
 			e.Setenv("GOLDEN", golden)
+			e.Setenv("LETTERS", letters.URL+"/v1")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -39,4 +45,31 @@ func TestScripts(t *testing.T) {
 			"items": nameItems, "expand": expandFile, "rows": wantRows, "eventlog": eventLog,
 		},
 	})
+}
+
+// embedLetters is an embeddings endpoint: a text's vector counts its letters. It
+// wants the key "sesame".
+func embedLetters(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Authorization") != "Bearer sesame" {
+		http.Error(w, `{"error": {"message": "no entry"}}`, http.StatusUnauthorized)
+		return
+	}
+	var req struct{ Input []string }
+	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	type row struct {
+		Index     int       `json:"index"`
+		Embedding []float64 `json:"embedding"`
+	}
+	var data []row
+	for i, text := range req.Input {
+		v := make([]float64, 16)
+		for j := range len(text) {
+			v[text[j]%16]++
+		}
+		data = append(data, row{i, v})
+	}
+	json.NewEncoder(w).Encode(map[string]any{"data": data})
 }

@@ -28,7 +28,8 @@ const rerankBatch = 256
 const maxSlateLine = 16 << 20
 
 func newRerank(e *env) *cobra.Command {
-	var run, in, out, stage, mode string
+	var policy policyFlags
+	var in, out string
 	cmd := &cobra.Command{
 		Use:         "rerank",
 		Annotations: ends("stopping at the next batch"),
@@ -36,7 +37,7 @@ func newRerank(e *env) *cobra.Command {
 		Long:        "Re-rank slates, one JSON object a line. docs/serving.md describes both forms.",
 		Example:     "  gr2 rerank --run runs/beauty < slates.jsonl > rankings.jsonl",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := openPolicy(run, stage, mode)
+			r, err := policy.open()
 			if err != nil {
 				return err
 			}
@@ -57,21 +58,30 @@ func newRerank(e *env) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&run, "run", "", "run folder")
+	policy.add(cmd)
 	flags.StringVar(&in, "in", "-", "file of slates; - is stdin")
 	flags.StringVar(&out, "out", "-", "file of rankings; - is stdout")
-	flags.StringVar(&stage, "stage", "", "policy of another stage of the run (default the run's)")
-	flags.StringVar(&mode, "mode", "", "how to read the policy: judge, generate or first (default the run's)")
-	must(cmd.MarkFlagRequired("run"))
 	return cmd
 }
 
-// openPolicy opens a run's policy, whose files must be as the run left them.
-func openPolicy(run, stage, mode string) (*rerank.Reranker, error) {
-	if err := pipeline.Verify(run, stage); err != nil {
+// policyFlags say which policy ranks, and how.
+type policyFlags struct{ run, stage, mode, weights string }
+
+func (p *policyFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&p.run, "run", "", "run folder")
+	flags.StringVar(&p.stage, "stage", "", "policy of another stage of the run (default the run's)")
+	flags.StringVar(&p.mode, "mode", "", "how to read the policy: judge, generate or first (default the run's)")
+	flags.StringVar(&p.weights, "weights", string(rerank.Float32), "what linear maps multiply by: float32, or int8, which is faster and close")
+	must(cmd.MarkFlagRequired("run"))
+}
+
+// open opens the run's policy, whose files must be as the run left them.
+func (p *policyFlags) open() (*rerank.Reranker, error) {
+	if err := pipeline.Verify(p.run, p.stage); err != nil {
 		return nil, err
 	}
-	return rerank.Open(run, rerank.OpenOptions{Stage: stage, Mode: rerank.Mode(mode)})
+	return rerank.Open(p.run, rerank.OpenOptions{Stage: p.stage, Mode: rerank.Mode(p.mode), Weights: rerank.Weights(p.weights)})
 }
 
 // rerankLines ranks batch by batch and keeps the order of the lines. A line

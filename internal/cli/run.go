@@ -15,6 +15,7 @@ import (
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/market/synth"
 	"github.com/gr2/gr2/internal/pipeline"
+	page "github.com/gr2/gr2/internal/report"
 )
 
 // runFlags name the folders of a run and its configuration.
@@ -185,24 +186,34 @@ func newTrain(e *env) *cobra.Command {
 
 func newEval(e *env) *cobra.Command {
 	var runs []string
+	var probe bool
 	cmd := &cobra.Command{
 		Use:   "eval",
 		Short: "Print the results of finished runs",
 		Long: `Print the results of a finished run. Of several runs, which differ in their seeds,
-print means over the runs and how much the lifts vary between them.`,
+print means over the runs and how much the lifts vary between them.
+
+--probe prints what a good table can hide instead: how often the policy copies the
+order shown, what shuffling and reversing it changes, what partial credit would pay
+for invalid answers, and whether labels or item numbers leak.`,
 		Example: `  gr2 eval --run runs/beauty
+  gr2 eval --run runs/beauty --probe
   gr2 eval --run runs/beauty-1 --run runs/beauty-2 --run runs/beauty-3`,
 		RunE: func(*cobra.Command, []string) error {
 			report, err := readReports(runs)
 			if err != nil {
 				return err
 			}
-			if e.json {
+			switch {
+			case e.json:
 				return e.print(report)
+			case probe:
+				return page.WriteProbes(e.out, report.Probes)
 			}
 			return eval.WriteTable(e.out, report)
 		},
 	}
+	cmd.Flags().BoolVar(&probe, "probe", false, "print the probes of the policy")
 	cmd.Flags().StringArrayVar(&runs, "run", nil, "run folder; repeat it for runs of other seeds")
 	must(cmd.MarkFlagRequired("run"))
 	return cmd

@@ -10,7 +10,8 @@ import (
 
 func newServe(e *env) *cobra.Command {
 	opt := serve.Defaults()
-	var run, stage, mode, onDeadline string
+	var policy policyFlags
+	var onDeadline string
 	cmd := &cobra.Command{
 		Use:         "serve",
 		Annotations: ends("finishing the requests that were admitted"),
@@ -19,7 +20,7 @@ func newServe(e *env) *cobra.Command {
 interrupt drains and stops. docs/serving.md describes requests, replies and errors.`,
 		Example: "  gr2 serve --run runs/beauty --addr 127.0.0.1:8080",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := openPolicy(run, stage, mode)
+			r, err := policy.open()
 			if err != nil {
 				return err
 			}
@@ -37,9 +38,7 @@ interrupt drains and stops. docs/serving.md describes requests, replies and erro
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&run, "run", "", "run folder")
-	flags.StringVar(&stage, "stage", "", "policy of another stage of the run (default the run's)")
-	flags.StringVar(&mode, "mode", "", "how to read the policy: judge, generate or first (default the run's)")
+	policy.add(cmd)
 	flags.StringVar(&opt.Addr, "addr", opt.Addr, "address to listen on; port 0 takes a free one")
 	flags.StringVar(&opt.PprofAddr, "pprof", opt.PprofAddr, "address of net/http/pprof (default none)")
 	flags.IntVar(&opt.Workers, "workers", opt.Workers, "slates ranked at the same time")
@@ -52,6 +51,5 @@ interrupt drains and stops. docs/serving.md describes requests, replies and erro
 	flags.StringVar(&onDeadline, "on-deadline", string(opt.OnDeadline), "fallback (answer the legacy order) or error (504)")
 	flags.DurationVar(&opt.DrainDelay, "drain-delay", opt.DrainDelay, "time between /readyz saying no and refusing requests")
 	flags.DurationVar(&opt.DrainTimeout, "drain-timeout", opt.DrainTimeout, "time that admitted requests may take while stopping")
-	must(cmd.MarkFlagRequired("run"))
 	return cmd
 }

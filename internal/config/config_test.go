@@ -10,6 +10,7 @@ import (
 
 	"github.com/gr2/gr2/internal/config"
 	"github.com/gr2/gr2/internal/fault"
+	"github.com/gr2/gr2/internal/pipeline"
 )
 
 func TestPresetsLoad(t *testing.T) {
@@ -97,5 +98,20 @@ func TestDifferencesNameKeysAndValues(t *testing.T) {
 	}
 	if same, err := config.Differences(o, o); err != nil || len(same) != 0 {
 		t.Errorf("%q, %v; want none", same, err)
+	}
+}
+
+// TestReinforcementLearningIsDocumented: docs/rl.md explains every key of its
+// section.
+func TestReinforcementLearningIsDocumented(t *testing.T) {
+	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "rl.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	section := reflect.TypeFor[pipeline.RLOptions]()
+	for i := range section.NumField() {
+		if key := "`rl." + section.Field(i).Tag.Get("yaml") + "`"; !strings.Contains(string(doc), "| "+key) && !strings.Contains(string(doc), ", "+key) {
+			t.Errorf("docs/rl.md has no row of %s", key)
+		}
 	}
 }

@@ -26,8 +26,12 @@ func SetIntercept(f func(path string, w io.Writer) io.Writer) (restore func()) {
 }
 
 // Write creates or replaces the file at path with what fill writes, all or
-// nothing. Missing parent folders are made.
+// nothing. Missing parent folders are made. A device or a pipe, which must not
+// make way for a file, is written as fill goes.
 func Write(path string, fill func(w io.Writer) error) (err error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return stream(path, fill)
+	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
@@ -67,6 +71,26 @@ func Write(path string, fill func(w io.Writer) error) (err error) {
 		return err
 	}
 	return SyncDir(dir)
+}
+
+// stream writes to what is there already.
+func stream(path string, fill func(w io.Writer) error) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(f)
+	err = fill(w)
+	if err == nil {
+		err = w.Flush()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
 }
 
 // WriteBytes is Write of a whole buffer.

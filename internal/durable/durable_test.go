@@ -121,3 +121,25 @@ func TestLogIsCutBackToTheCheckpoint(t *testing.T) {
 		t.Error("a log shorter than its checkpoint was accepted")
 	}
 }
+
+// A device stays one: whoever writes to /dev/null, root even, must find it there
+// the next time. The test writes to a link to it.
+func TestWriteLeavesDevicesAlone(t *testing.T) {
+	if _, err := os.Stat("/dev/null"); err != nil {
+		t.Skip("no /dev/null")
+	}
+	path := filepath.Join(t.TempDir(), "device")
+	if err := os.Symlink("/dev/null", path); err != nil {
+		t.Skip(err)
+	}
+	if err := durable.Write(path, func(w io.Writer) error { _, err := io.WriteString(w, "gone"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link to the device is %v now, %v", info.Mode(), err)
+	}
+	if err := durable.Write(path, func(io.Writer) error { return io.ErrUnexpectedEOF }); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("an error of the writer became %v", err)
+	}
+}

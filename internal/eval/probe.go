@@ -1,6 +1,8 @@
 package eval
 
 import (
+	"slices"
+
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/metric"
@@ -70,11 +72,27 @@ func PositionCorrelation(rankings [][]int) float64 {
 // i's candidate j; as legacy ranks they let a prompt keep the legacy order
 // while the shown order changes.
 func Shuffle(slates []market.Slate, seed uint64) (shuffled []market.Slate, from [][]int) {
-	shuffled = make([]market.Slate, len(slates))
+	return reorder(slates, func(s *market.Slate) []int {
+		return rng.New(seed, rng.Key(s.ID)).Perm(len(s.Candidates))
+	})
+}
+
+// Reverse is Shuffle with the last candidate first: the order that differs most
+// from the one that policies learn on.
+func Reverse(slates []market.Slate) (reversed []market.Slate, from [][]int) {
+	return reorder(slates, func(s *market.Slate) []int {
+		order := identity(len(s.Candidates))
+		slices.Reverse(order)
+		return order
+	})
+}
+
+func reorder(slates []market.Slate, order func(*market.Slate) []int) (moved []market.Slate, from [][]int) {
+	moved = make([]market.Slate, len(slates))
 	from = make([][]int, len(slates))
 	for i := range slates {
 		s := slates[i]
-		perm := rng.New(seed, rng.Key(s.ID)).Perm(len(s.Candidates))
+		perm := order(&s)
 		candidates := make([]market.Candidate, len(perm))
 		var grades []uint8
 		if s.Grades != nil {
@@ -87,44 +105,45 @@ func Shuffle(slates []market.Slate, seed uint64) (shuffled []market.Slate, from 
 			}
 		}
 		s.Candidates, s.Grades = candidates, grades
-		shuffled[i], from[i] = s, perm
+		moved[i], from[i] = s, perm
 	}
-	return shuffled, from
+	return moved, from
 }
 
 // PositionBias compares a policy's answers on the slates as they came with its
-// answers on the same slates shuffled.
+// answers on the same slates shown in another order.
 type PositionBias struct {
-	N            int                `json:"n"`
-	Shown        map[string]float64 `json:"shown"`              // metrics in the incoming order
-	Shuffled     map[string]float64 `json:"shuffled"`           // metrics after shuffling
-	Change       map[string]Lift    `json:"change"`             // shuffled minus shown, absolute
-	Correlation  float64            `json:"correlation"`        // PositionCorrelation on shuffled slates
-	SameFirst    float64            `json:"same_first"`         // share of slates whose first item stayed the same
-	CopyRate     float64            `json:"copy_rate"`          // on the slates as they came
-	ShuffledCopy float64            `json:"shuffled_copy_rate"` // on the shuffled slates
+	N           int                `json:"n"`
+	Shown       map[string]float64 `json:"shown"`           // metrics in the incoming order
+	Moved       map[string]float64 `json:"moved"`           // metrics in the other order
+	Change      map[string]Lift    `json:"change"`          // moved minus shown, absolute
+	Correlation float64            `json:"correlation"`     // PositionCorrelation on moved slates
+	SameFirst   float64            `json:"same_first"`      // share of slates whose first item stayed the same
+	CopyRate    float64            `json:"copy_rate"`       // on the slates as they came
+	MovedCopy   float64            `json:"moved_copy_rate"` // on the moved slates: echoes of what is shown
 }
 
 // ProbePosition measures PositionBias on the slates with a positive; shown
-// ranks slates, shuffledRankings ranks what Shuffle made of them with from.
-func ProbePosition(slates []market.Slate, shown [][]int, from, shuffledRankings [][]int, samples int, seed uint64) (*PositionBias, error) {
-	if len(shown) != len(slates) || len(from) != len(slates) || len(shuffledRankings) != len(slates) {
-		return nil, fault.Inputf("position probe: %d slates, %d rankings, %d shuffles, %d shuffled rankings; all must be equal",
-			len(slates), len(shown), len(from), len(shuffledRankings))
+// ranks slates, movedRankings ranks what Shuffle or Reverse made of them with
+// from.
+func ProbePosition(slates []market.Slate, shown [][]int, from, movedRankings [][]int, samples int, seed uint64) (*PositionBias, error) {
+	if len(shown) != len(slates) || len(from) != len(slates) || len(movedRankings) != len(slates) {
+		return nil, fault.Inputf("position probe: %d slates, %d rankings, %d orders, %d rankings of moved slates; all must be equal",
+			len(slates), len(shown), len(from), len(movedRankings))
 	}
 	var kept []market.Slate
 	var before, after, answers [][]int
 	same := 0
 	for i := range slates {
 		k := len(slates[i].Candidates)
-		if !IsPermutation(shown[i], k) || !IsPermutation(from[i], k) || !IsPermutation(shuffledRankings[i], k) {
+		if !IsPermutation(shown[i], k) || !IsPermutation(from[i], k) || !IsPermutation(movedRankings[i], k) {
 			return nil, fault.Inputf("position probe: slate %q: a ranking is not a permutation of its %d candidates", slates[i].ID, k)
 		}
 		if !slates[i].Positive() {
 			continue
 		}
 		back := make([]int, k)
-		for place, c := range shuffledRankings[i] {
+		for place, c := range movedRankings[i] {
 			back[place] = from[i][c]
 		}
 		if back[0] == shown[i][0] {
@@ -132,12 +151,12 @@ func ProbePosition(slates []market.Slate, shown [][]int, from, shuffledRankings 
 		}
 		kept = append(kept, slates[i])
 		before, after = append(before, shown[i]), append(after, back)
-		answers = append(answers, shuffledRankings[i])
+		answers = append(answers, movedRankings[i])
 	}
 	bias := &PositionBias{
-		N: len(kept), Shown: map[string]float64{}, Shuffled: map[string]float64{}, Change: map[string]Lift{},
+		N: len(kept), Shown: map[string]float64{}, Moved: map[string]float64{}, Change: map[string]Lift{},
 		Correlation: PositionCorrelation(answers), SameFirst: share(same, len(kept)),
-		CopyRate: CopyRate(before), ShuffledCopy: CopyRate(answers),
+		CopyRate: CopyRate(before), MovedCopy: CopyRate(answers),
 	}
 	bias.measure(kept, before, after, samples, seed)
 	return bias, nil
@@ -158,7 +177,7 @@ func (b *PositionBias) measure(slates []market.Slate, before, after [][]int, sam
 			continue
 		}
 		sums := metric.Resample(columns[:], len(columns[0]), samples, seed)
-		b.Shown[name], b.Shuffled[name] = sums.Mean(0), sums.Mean(1)
+		b.Shown[name], b.Moved[name] = sums.Mean(0), sums.Mean(1)
 		b.Change[name] = sums.Difference(0, 1, metric.Level)
 	}
 }

@@ -86,8 +86,15 @@ func TestProbePosition(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if lazy.CopyRate != 1 || lazy.ShuffledCopy != 1 || lazy.Correlation != 1 || lazy.SameFirst > .3 || lazy.Change["R@1"].High >= 0 {
+	if lazy.CopyRate != 1 || lazy.MovedCopy != 1 || lazy.Correlation != 1 || lazy.SameFirst > .3 || lazy.Change["R@1"].High >= 0 {
 		t.Errorf("copying policy: %+v", lazy)
+	}
+	reversed, back := Reverse(slates)
+	if r, err := ProbePosition(slates, byItem(slates), back, byItem(reversed), 100, 1); err != nil || r.SameFirst != 1 || r.Change["R@1"] != (Lift{}) {
+		t.Errorf("order-free policy on reversed slates: %+v, %v", r, err)
+	}
+	if r, err := ProbePosition(slates, identities(slates), back, identities(reversed), 100, 1); err != nil || r.MovedCopy != 1 || r.SameFirst != 0 {
+		t.Errorf("copying policy on reversed slates: %+v, %v", r, err)
 	}
 	if _, err := ProbePosition(slates, identities(slates)[1:], from, identities(slates), 10, 1); fault.KindOf(err) != fault.Input {
 		t.Errorf("rankings missing: %v", err)

@@ -110,6 +110,7 @@ func Read(catalog *market.Catalog, r io.Reader) (*Stats, error) {
 		return nil, fault.Corruptf("evidence file: its counts contradict each other: build it again")
 	}
 	s.content = describe(catalog)
+	s.shelves = newShelves(catalog, &s.pairs, s.opt.Folds)
 	return s, nil
 }
 

@@ -26,6 +26,9 @@ const (
 	titleRank
 	brand
 	catOverlap
+	catNext
+	catLast
+	catSame
 	featureCount
 )
 
@@ -46,6 +49,9 @@ var names = [featureCount]string{
 	titleRank:  "titleRank",
 	brand:      "brand",
 	catOverlap: "catOverlap",
+	catNext:    "catNext",
+	catLast:    "catLast",
+	catSame:    "catSame",
 }
 
 // Names are the features in the order of the columns of Raw:
@@ -66,6 +72,9 @@ var names = [featureCount]string{
 //	titleRank   as coRank, by titleDecay
 //	brand       decayed share of the last History events that have the same brand
 //	catOverlap  share of the category path in common with the last event
+//	catNext     how much likelier the category is after those of the last History events than at any time, decayed mean, log(1+x)
+//	catLast     the same after the last event only
+//	catSame     decayed share of the last History events that have the same category path
 func Names() []string { return slices.Clone(names[:]) }
 
 // PromptNames are the features worth a token each in a prompt: the first five
@@ -90,6 +99,7 @@ func (s *Stats) Raw(slate *market.Slate, excludeFold int) [][]float32 {
 			s.engagement(rows[k], c.Item, visits, slate.Time, excludeFold)
 			s.popularity(rows[k], c.Item, slate.Time, excludeFold)
 			s.similarity(rows[k], c.Item, visits, slate.Time)
+			s.categories(rows[k], c.Item, visits, excludeFold)
 		}
 	}
 	rankWithin(rows, co, coRank)
@@ -163,6 +173,31 @@ func (s *Stats) similarity(row []float32, item int32, visits []market.Visit, now
 	}
 	if total > 0 {
 		row[titleDecay], row[brand] = float32(title/total), float32(brands/total)
+	}
+}
+
+func (s *Stats) categories(row []float32, item int32, visits []market.Visit, excludeFold int) {
+	mine := s.shelves.of[item]
+	if mine == none {
+		return
+	}
+	var later, same, total float64
+	decay := 1.0
+	for i, v := range visits {
+		other := s.shelves.of[v.Item]
+		pull := s.shelves.pull(other, mine, excludeFold)
+		if i == 0 {
+			row[catLast] = log1p(pull)
+		}
+		if other == mine {
+			same += decay
+		}
+		later += decay * pull
+		total += decay
+		decay *= s.opt.Decay
+	}
+	if total > 0 {
+		row[catNext], row[catSame] = log1p(later/total), float32(same/total)
 	}
 }
 

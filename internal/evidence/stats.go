@@ -87,6 +87,7 @@ type Stats struct {
 	content []content // of each item; not stored, the catalog has it
 	log     itemLog
 	pairs   pairTable
+	shelves shelves // of catalog and pairs
 }
 
 // Build counts the events, which must be those of the training part; their
@@ -113,6 +114,7 @@ func Build(catalog *market.Catalog, events []market.Event, opt Options) (*Stats,
 	s.opt.Users = nil
 	s.log = newItemLog(catalog.Len(), events, folds)
 	s.pairs = countPairs(catalog.Len(), events, folds, opt)
+	s.shelves = newShelves(catalog, &s.pairs, opt.Folds)
 	return s, nil
 }
 

@@ -5,8 +5,6 @@ import "github.com/gr2/gr2/internal/kernel"
 const (
 	// tileRows bounds the query rows of one head that attend together.
 	tileRows = 64
-	// parallelWork is the number of multiply-adds worth waking helpers for.
-	parallelWork = 1 << 19
 )
 
 // tile is a set of query vectors that attend together and share a key-value
@@ -65,7 +63,7 @@ func (p *pass) sequenceEnd(row int) int {
 }
 
 func (p *pass) attendAll() {
-	if p.work >= parallelWork {
+	if kernel.WorthSharing(p.work) {
 		kernel.Parallel(len(p.tiles), p.attTask)
 		return
 	}
@@ -90,7 +88,7 @@ func (p *pass) attend(i int) {
 	scores := p.e.takeScores((t.rows*t.heads + 1) * t.keys)
 	for from := 0; from < t.keys; from += pageLen {
 		for s := (stretch{}); p.next(t, &s, from/pageLen); {
-			// One vector goes with the one behind it, as in linear. What that
+			// One vector goes with the one behind it, as in apply. What that
 			// writes into the next row's scores is overwritten in its turn.
 			kernel.Gemm(false, true, max(2, s.rows*t.heads), s.keys, hd, attentionScale(hd), q[s.row*stride:], stride,
 				s.cache.keys(from/pageLen, p.index, kv), hd, 0, scores[s.row*t.keys+from:], t.keys)

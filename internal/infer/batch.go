@@ -28,6 +28,7 @@ type Batch struct {
 	asking []*member // who choose from all logits, at most shareRows
 	hidden []float32 // of those, (rows, Hidden) and a spare row
 	logits []float32 // of those, (rows, VocabSize) and a spare row
+	in     input     // of the head
 	picks  [shareRows]pick
 
 	pickTask func(int)
@@ -132,7 +133,7 @@ func (b *Batch) chooseTogether() {
 	for i, m := range b.asking {
 		copy(b.hidden[i*d:(i+1)*d], m.Session.hidden)
 	}
-	linear(b.logits, b.hidden, b.e.model.Head.Data, rows, true, vocab, d, 0)
+	b.e.logits(b.logits, b.hidden, &b.in, rows, true)
 	kernel.Parallel(rows, b.pickTask)
 	for i, m := range b.asking {
 		m.take(b.picks[i])

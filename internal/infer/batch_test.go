@@ -128,19 +128,24 @@ func TestCompanyChangesNothing(t *testing.T) {
 				if err := kernel.Use(variant); err != nil {
 					t.Fatal(err)
 				}
-				e := newEngine(t, newModel(t, cfg))
-				for seed := range uint64(5) {
-					want, behind := alone(t, company(t, e, seed))
-					requests := company(t, e, seed)
-					got, err := e.GenerateAll(context.Background(), requests)
-					if err != nil {
-						t.Fatal(err)
-					}
-					for i := range got {
-						sameAsAlone(t, fmt.Sprintf("seed %d, request %d", seed, i), requests[i], got[i], want[i], behind[i])
-					}
-				}
+				companyChangesNothing(t, newEngine(t, newModel(t, cfg)))
+				companyChangesNothing(t, newInt8Engine(t, newModel(t, cfg)))
 			})
+		}
+	}
+}
+
+func companyChangesNothing(t *testing.T, e *infer.Engine) {
+	t.Helper()
+	for seed := range uint64(5) {
+		want, behind := alone(t, company(t, e, seed))
+		requests := company(t, e, seed)
+		got, err := e.GenerateAll(context.Background(), requests)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range got {
+			sameAsAlone(t, fmt.Sprintf("seed %d, request %d", seed, i), requests[i], got[i], want[i], behind[i])
 		}
 	}
 }
@@ -282,7 +287,12 @@ func TestBatchRefuses(t *testing.T) {
 func TestStepDoesNotAllocate(t *testing.T) {
 	cfg := configs["llama"]
 	cfg.MaxPositions = 4096
-	e := newEngine(t, newModel(t, cfg))
+	stepDoesNotAllocate(t, newEngine(t, newModel(t, cfg)), cfg)
+	stepDoesNotAllocate(t, newInt8Engine(t, newModel(t, cfg)), cfg)
+}
+
+func stepDoesNotAllocate(t *testing.T, e *infer.Engine, cfg lm.Config) {
+	t.Helper()
 	prompt := e.NewSession()
 	feed(t, prompt, tokens(cfg, 70, 1))
 	b := e.NewBatch()

@@ -22,13 +22,13 @@ const (
 // Its buffers serve pass after pass; its tasks are bound once, since closures
 // would allocate.
 //
-// Every matrix has a spare row behind the last one, see linear.
+// Every matrix has a spare row behind the last one, see projection.apply.
 type pass struct {
 	e    *Engine
 	rope *rope
 
 	layers int // that the block passes
-	layer  *lm.Layer
+	layer  *layer
 	index  int // of layer
 
 	tokens []int32
@@ -43,8 +43,10 @@ type pass struct {
 	k, v     []float32 // (rows, KVHeads*HeadDim)
 	gate, up []float32 // (rows, Intermediate)
 
-	gain                                            []float32 // of the norm under way
-	normTask, storeTask, turnTask, gluTask, attTask func(int)
+	in   input     // of projections
+	gain []float32 // of the norm under way
+
+	normTask, roundTask, storeTask, turnTask, gluTask, attTask func(int)
 }
 
 // place is where a row belongs: a position of the sequence that cache holds.
@@ -55,8 +57,8 @@ type place struct {
 
 func newPass(e *Engine) *pass {
 	p := &pass{e: e}
-	p.normTask, p.storeTask, p.turnTask = p.normRows, p.storeRows, p.turnRows
-	p.gluTask, p.attTask = p.gluRows, p.attend
+	p.normTask, p.roundTask, p.storeTask = p.normRows, p.roundRows, p.storeRows
+	p.turnTask, p.gluTask, p.attTask = p.turnRows, p.gluRows, p.attend
 	return p
 }
 
@@ -89,8 +91,9 @@ func (p *pass) run() {
 	p.embed()
 	p.layOut()
 	for i := range p.layers {
-		p.layer, p.index = &p.e.model.Layers[i], i
+		p.layer, p.index = &p.e.layers[i], i
 		p.norm(p.layer.AttnNorm)
+		p.take(p.h, p.e.cfg.Hidden)
 		p.keysAndValues()
 		if i == p.layers-1 {
 			p.keepWanted()
@@ -98,6 +101,7 @@ func (p *pass) run() {
 		if len(p.places) > 0 {
 			p.attention()
 			p.norm(p.layer.MLPNorm)
+			p.take(p.h, p.e.cfg.Hidden)
 			p.mlp()
 		}
 	}
@@ -146,60 +150,42 @@ func (p *pass) keepWanted() {
 	}
 	p.places = p.places[:len(p.wanted)]
 	p.layOut()
+	p.take(p.h, d)
 }
 
-// linear is linear for the rows under way. Rows of several sequences are cut
-// into products whose row count does not matter, so that a sequence gets the
-// same bits in whatever company.
-func (p *pass) linear(y, x []float32, w *lm.Tensor, out, in int, keep float32) {
-	linear(y, x, w.Data, len(p.places), p.shared, out, in, keep)
-}
-
-// linear is y = x*w^T + keep*y, with x (rows, in), w (out, in), y (rows, out).
-// A single row is multiplied with the spare one behind it, in x and y: alone it
-// would be rounded in another way than in company.
-func linear(y, x, w []float32, rows int, shared bool, out, in int, keep float32) {
-	step := rows
-	if shared {
-		step = evenly(rows, shareRows)
-	}
-	for from := 0; from < rows; from += step {
-		kernel.Gemm(false, true, max(2, min(step, rows-from)), out, in, 1, x[from*in:], in, w, in, keep, y[from*out:], out)
+// take makes x, (rows, width), what projections take next.
+func (p *pass) take(x []float32, width int) {
+	p.in.set(x, len(p.places), width, p.shared, p.e.rounds)
+	if p.e.rounds {
+		p.eachChunk(p.roundTask)
 	}
 }
 
-// evenly is the size of the fewest equal parts of n that are at most limit.
-func evenly(n, limit int) int {
-	parts := max(1, (n+limit-1)/limit)
-	return max(1, (n+parts-1)/parts)
-}
+func (p *pass) roundRows(chunk int) { p.in.round(p.chunk(chunk)) }
 
 // keysAndValues fills the caches.
 func (p *pass) keysAndValues() {
-	c := &p.e.cfg
-	kv := c.KVHeads * c.HeadDim
-	p.linear(p.k, p.h, p.layer.K, kv, c.Hidden, 0)
-	p.linear(p.v, p.h, p.layer.V, kv, c.Hidden, 0)
+	p.layer.k.apply(p.k, &p.in, false)
+	p.layer.v.apply(p.v, &p.in, false)
 	p.eachChunk(p.storeTask)
 }
 
 // attention adds its output to the residual stream.
 func (p *pass) attention() {
-	c := &p.e.cfg
-	width := c.Heads * c.HeadDim
-	p.linear(p.q, p.h, p.layer.Q, width, c.Hidden, 0)
+	p.layer.q.apply(p.q, &p.in, false)
 	p.eachChunk(p.turnTask)
 	p.attendAll()
-	p.linear(p.x, p.att, p.layer.O, c.Hidden, width, 1)
+	p.take(p.att, p.layer.o.in)
+	p.layer.o.apply(p.x, &p.in, true)
 }
 
 // mlp adds its output to the residual stream.
 func (p *pass) mlp() {
-	c := &p.e.cfg
-	p.linear(p.gate, p.h, p.layer.Gate, c.Intermediate, c.Hidden, 0)
-	p.linear(p.up, p.h, p.layer.Up, c.Intermediate, c.Hidden, 0)
+	p.layer.gate.apply(p.gate, &p.in, false)
+	p.layer.up.apply(p.up, &p.in, false)
 	p.eachChunk(p.gluTask)
-	p.linear(p.x, p.gate, p.layer.Down, c.Hidden, c.Intermediate, 1)
+	p.take(p.gate, p.layer.down.in)
+	p.layer.down.apply(p.x, &p.in, true)
 }
 
 // norm fills h from x.

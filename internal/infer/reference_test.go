@@ -51,6 +51,15 @@ func newEngine(t testing.TB, m *lm.Model) *infer.Engine {
 	return e
 }
 
+func newInt8Engine(t testing.TB, m *lm.Model) *infer.Engine {
+	t.Helper()
+	e, err := infer.NewInt8(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
 func tokens(cfg lm.Config, n int, seed uint64) []int32 {
 	r := rng.New(seed)
 	ids := make([]int32, n)

@@ -21,6 +21,7 @@ type Session struct {
 	// logits are those of hidden, (VocabSize) and a spare row; empty until they
 	// are asked for.
 	logits []float32
+	in     input // of the head
 	choice choice
 }
 
@@ -52,12 +53,14 @@ func (s *Session) Logits() ([]float32, error) {
 	}
 	if len(s.logits) == 0 {
 		s.logits = resize(s.logits, 2*c.VocabSize)
-		linear(s.logits, s.hidden, s.e.model.Head.Data, 1, false, c.VocabSize, c.Hidden, 0)
+		s.e.logits(s.logits, s.hidden, &s.in, 1, false)
 	}
 	return s.logits[:c.VocabSize], nil
 }
 
 var errNoLogits = errors.New("infer: no logits: feed a token first (Truncate and Judge drop them too)")
+
+var errEmpty = errors.New("infer: a sequence without tokens cannot be read")
 
 // Judge appends tokens and returns the logits of the choices behind some of
 // them: at holds indices into tokens, ascending, and row i of the result belongs

@@ -8,6 +8,7 @@ import (
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/infer"
 	"github.com/gr2/gr2/internal/kernel"
+	"github.com/gr2/gr2/internal/lm"
 	"pgregory.net/rapid"
 )
 
@@ -175,7 +176,12 @@ func TestNewRefusesBrokenModels(t *testing.T) {
 func TestConcurrentSessionsEqualSerialOnes(t *testing.T) {
 	cfg := configs["llama"]
 	cfg.Hidden, cfg.HeadDim, cfg.Intermediate = 128, 32, 256 // large enough to wake helpers
-	e := newEngine(t, newModel(t, cfg))
+	concurrentEqualSerial(t, newEngine(t, newModel(t, cfg)), cfg)
+	concurrentEqualSerial(t, newInt8Engine(t, newModel(t, cfg)), cfg)
+}
+
+func concurrentEqualSerial(t *testing.T, e *infer.Engine, cfg lm.Config) {
+	t.Helper()
 	prompt := e.NewSession()
 	feed(t, prompt, tokens(cfg, 90, 1))
 	run := func(s *infer.Session, i uint64) []float32 {
@@ -207,7 +213,13 @@ func TestConcurrentSessionsEqualSerialOnes(t *testing.T) {
 
 func TestDecodingDoesNotAllocate(t *testing.T) {
 	cfg := configs["llama"]
-	s := newEngine(t, newModel(t, cfg)).NewSession()
+	decodingDoesNotAllocate(t, newEngine(t, newModel(t, cfg)), cfg)
+	decodingDoesNotAllocate(t, newInt8Engine(t, newModel(t, cfg)), cfg)
+}
+
+func decodingDoesNotAllocate(t *testing.T, e *infer.Engine, cfg lm.Config) {
+	t.Helper()
+	s := e.NewSession()
 	feed(t, s, tokens(cfg, 70, 1))
 	feed(t, s, tokens(cfg, 58, 2)) // the rest of a page
 	s.Truncate(70)

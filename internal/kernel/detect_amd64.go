@@ -16,6 +16,9 @@ func detect() []*variant {
 		if !cpu.X86.HasAVX512VNNI {
 			avx512.byteRows, avx512.dotBytes = avx2.byteRows, avx2.dotBytes
 		}
+		if cpu.X86.HasAVX512BF16 {
+			avx512.microPairs, avx512.pairSteps = microPairsAVX512, pairStepsAVX512
+		}
 		found = append(found, &avx512)
 	}
 	return found

@@ -8,11 +8,10 @@ import "fmt"
 const (
 	depthBlock = 256
 	packMax    = 1 << 18
-	rowBlock   = 48      // about; of C in a task. A panel of B should meet a few tiles
-	packSteps  = 16      // steps packed at a time that lie apart in memory
-	fewRows    = 64      // up to here packing costs more than it saves
-	splitWork  = 1 << 19 // multiply-adds that are worth waking a helper for
-	colBlock   = 64      // columns a task of the few-row path takes
+	rowBlock   = 48 // about; of C in a task. A panel of B should meet a few tiles
+	packSteps  = 16 // steps packed at a time that lie apart in memory
+	fewRows    = 64 // up to here packing costs more than it saves
+	colBlock   = 64 // columns a task of the few-row path takes
 )
 
 // Gemm computes C = alpha*op(A)*op(B) + beta*C, where op(A) is m x k, op(B) is
@@ -21,6 +20,17 @@ const (
 // the stored matrices. C must not overlap A or B. With beta = 0, C is not read;
 // with alpha = 0 or k = 0, A and B are not read.
 func Gemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+	multiply(false, transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+}
+
+// GemmBF16 is Gemm with the elements of A and B rounded to bfloat16, to nearest
+// even, where C has more than 64 rows. Products are added up in float32. A variant
+// with instructions for pairs of them takes subnormal ones for zeros.
+func GemmBF16(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+	multiply(true, transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+}
+
+func multiply(narrow, transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
 	if m <= 0 || n <= 0 {
 		return
 	}
@@ -34,12 +44,16 @@ func Gemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int,
 	checkStored("A", transA, m, k, a, lda)
 	checkStored("B", transB, k, n, b, ldb)
 	v := active.Load()
-	if m <= fewRows && m*n*k < splitWork && !(transA && transB) {
+	if m <= fewRows && !WorthSharing(m*n*k) && !(transA && transB) {
 		v.fewRows(m, n, k, alpha, operand{a, lda, transA}, operand{b, ldb, transB}, beta, c, ldc)
 		return
 	}
 	g := takeGemm()
-	g.v = v
+	g.v, g.narrow = v, narrow
+	g.micro, g.pairs = v.micro, 1
+	if narrow && v.microPairs != nil {
+		g.micro, g.pairs = v.microPairs, 2
+	}
 	g.m, g.n, g.k = m, n, k
 	g.alpha, g.beta = alpha, beta
 	g.a, g.b, g.c = operand{a, lda, transA}, operand{b, ldb, transB}, operand{c, ldc, false}
@@ -90,6 +104,10 @@ type gemm struct {
 	alpha, beta float32
 	a, b, c     operand
 
+	narrow bool // operands are rounded to bfloat16
+	pairs  int  // depths that a step of a panel holds: 2 where they are paired
+	micro  func(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int)
+
 	now, next                slab // of B: multiplied, and packed meanwhile
 	block                    int  // depths that a panel of A holds
 	rowsPerTask, colsPerTask int  // of C; a task packs its rows of A
@@ -102,7 +120,8 @@ type gemm struct {
 // slab is a part of B: columns col.. (cols of them), depths depth.. .
 type slab struct {
 	col, cols, depth, depths int
-	packed                   []float32 // panels of nr columns, each depths x nr
+	steps                    int       // of a panel: depths, or pairs of them
+	packed                   []float32 // panels of nr columns, each steps x nr
 }
 
 var gemms freelist[gemm]
@@ -167,7 +186,8 @@ func (g *gemm) follow(wide, deep int) bool {
 // cut sizes the slab that begins at its col and depth.
 func (g *gemm) cut(s *slab, wide, deep int) {
 	s.cols, s.depths = min(wide, g.n-s.col), min(deep, g.k-s.depth)
-	s.packed = grow(s.packed, ceil(s.cols, g.v.nr)*g.v.nr*s.depths)
+	s.steps = ceil(s.depths, g.pairs)
+	s.packed = grow(s.packed, ceil(s.cols, g.v.nr)*g.v.nr*s.steps)
 }
 
 // even cuts n into pieces of about the same size, a multiple of unit, of about
@@ -176,7 +196,7 @@ func even(n, limit, unit int) int { return ceil(ceil(n, ceil(n, limit)), unit) *
 
 // parallel runs n tasks of the given work each, inline when they are small.
 func (g *gemm) parallel(n, work int, task func(int)) {
-	if n*work >= splitWork {
+	if WorthSharing(n * work) {
 		Parallel(n, task)
 		return
 	}
@@ -209,9 +229,9 @@ func (g *gemm) packPart(i int) {
 func (g *gemm) packB(col, panels, from, k int) {
 	nr, s := g.v.nr, &g.next
 	for end := col + panels*nr; col < end; col += nr {
-		panel := s.packed[col*s.depths+from*nr:][:k*nr]
+		panel := s.packed[col*s.steps+from/g.pairs*nr:][:ceil(k, g.pairs)*nr]
 		first, _ := settle(s.col+col, nr, g.n)
-		g.v.pack(panel, nr, min(nr, g.n), k, g.b.from(s.depth+from, first), g.b.ld, g.b.trans)
+		g.pack(panel, nr, min(nr, g.n), k, g.b.from(s.depth+from, first), g.b.ld, g.b.trans)
 	}
 }
 
@@ -244,19 +264,37 @@ func (g *gemm) computeTask(i int) {
 // cache lines last.
 func (g *gemm) packA(s *scratch, row, rows, from, depths int) {
 	mr := g.v.mr
-	s.a = grow(s.a, ceil(rows, mr)*mr*depths+panelSlack)
-	steps := depths
+	steps := ceil(depths, g.pairs)
+	s.a = grow(s.a, ceil(rows, mr)*mr*steps+panelSlack)
+	part := depths
 	if g.a.trans {
-		steps = packSteps
+		part = packSteps
 	}
-	for p := 0; p < depths; p += steps {
-		k := min(steps, depths-p)
+	for p := 0; p < depths; p += part {
+		k := min(part, depths-p)
 		for i := 0; i < rows; i += mr {
-			panel := s.a[i*depths+p*mr:][:k*mr+panelSlack]
+			panel := s.a[i*steps+p/g.pairs*mr:][:ceil(k, g.pairs)*mr+panelSlack]
 			first, _ := settle(row+i, mr, g.m)
-			g.v.pack(panel, mr, min(mr, g.m), k, g.a.from(first, g.now.depth+from+p), g.a.ld, !g.a.trans)
+			g.pack(panel, mr, min(mr, g.m), k, g.a.from(first, g.now.depth+from+p), g.a.ld, !g.a.trans)
 		}
 	}
+}
+
+// pack is variant.pack, rounded if operands are.
+func (g *gemm) pack(panel []float32, width, used, k int, src []float32, ld int, across bool) {
+	if !g.narrow {
+		g.v.pack(panel, width, used, k, src, ld, across)
+		return
+	}
+	s := takeScratch()
+	s.wide = grow(s.wide, (k+1)*width+panelSlack)
+	g.v.pack(s.wide, width, used, k, src, ld, across)
+	if g.pairs == 2 {
+		g.v.pairSteps(panel, width, s.wide, k)
+	} else {
+		roundBF16(panel[:k*width], s.wide)
+	}
+	scratches.put(s)
 }
 
 // settle moves a panel of size lanes back, if need be and if it can, so that it
@@ -270,21 +308,22 @@ func settle(at, size, limit int) (start, skip int) {
 // loop: each stays in L1 while the block of A passes by.
 func (g *gemm) multiply(s *scratch, row, rows, col, cols, p, depths int) {
 	mr, nr := g.v.mr, g.v.nr
+	steps := ceil(depths, g.pairs)
 	beta := float32(1)
 	if g.now.depth+p == 0 {
 		beta = g.beta
 	}
 	for j := 0; j < cols; j += nr {
-		b := g.now.packed[(col+j)*g.now.depths+p*nr:][:nr*depths]
+		b := g.now.packed[(col+j)*g.now.steps+p/g.pairs*nr:][:nr*steps]
 		whole := 0
 		if j+nr <= cols {
 			if whole = rows; rows%mr%g.v.rowStep != 0 {
 				whole -= rows % mr
 			}
-			g.v.micro(whole, depths, g.alpha, s.a, b, beta, g.c.from(row, g.now.col+col+j), g.c.ld)
+			g.micro(whole, steps, g.alpha, s.a, b, beta, g.c.from(row, g.now.col+col+j), g.c.ld)
 		}
 		for i := whole; i < rows; i += mr {
-			g.v.micro(mr, depths, 1, s.a[i*depths:], b, 0, s.tile[:], nr)
+			g.micro(mr, steps, 1, s.a[i*steps:], b, 0, s.tile[:], nr)
 			g.merge(s.tile[:], row+i, min(mr, rows-i), g.now.col+col+j, min(nr, cols-j), beta)
 		}
 	}
@@ -305,6 +344,7 @@ func (g *gemm) merge(tile []float32, row, rows, col, cols int, beta float32) {
 // ragged edges of C.
 type scratch struct {
 	a    []float32
+	wide []float32 // a panel before it is rounded
 	tile [tileMax]float32
 }
 

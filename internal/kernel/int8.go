@@ -14,7 +14,7 @@ const (
 	byteRowsMax = 6        // of A that dotBytes takes, over the variants
 	int8Rows    = 48       // of C in a task of GemmInt8
 	int8Cols    = 128      // of C in a task: its weights of one block stay in L1
-	int8Split   = 1 << 20  // multiply-adds that are worth waking a helper for
+	int8Speed   = 4        // multiply-adds in the time of one of float32, about
 	byteZero    = 128      // the byte of an activation of 0
 	tooSmall    = 0x1p-100 // activations below are as good as 0; 127/x is finite above
 )
@@ -150,7 +150,7 @@ func GemmInt8(a *Int8Rows, b *Int8, add bool, c []float32, ldc int) {
 	g.v, g.a, g.b, g.add, g.c, g.ldc = active.Load(), a, b, add, c, ldc
 	g.colTasks = ceil(b.rows, int8Cols)
 	tasks := ceil(a.rows, int8Rows) * g.colTasks
-	if a.rows*b.rows*b.cols >= int8Split {
+	if WorthSharing(a.rows * b.rows * b.cols / int8Speed) {
 		Parallel(tasks, g.run)
 	} else {
 		for i := range tasks {

@@ -34,6 +34,7 @@ func FuzzGemm(f *testing.F) {
 	f.Add(uint8(0), uint8(6), uint8(16), uint8(8), uint8(0), uint64(1))
 	f.Add(uint8(3), uint8(17), uint8(33), uint8(70), uint8(21), uint64(2))
 	f.Add(uint8(14), uint8(97), uint8(5), uint8(1), uint8(63), uint64(3))
+	f.Add(uint8(65), uint8(97), uint8(33), uint8(71), uint8(9), uint64(4))
 	f.Fuzz(func(t *testing.T, mode, m, n, k, pads uint8, seed uint64) {
 		scalars := []float32{0, 1, -0.5, 3}
 		kerneltest.GemmCase{
@@ -41,7 +42,7 @@ func FuzzGemm(f *testing.F) {
 			Alpha: scalars[mode>>2&3], Beta: scalars[mode>>4&3],
 			M: int(m), N: int(n), K: int(k),
 			PadA: int(pads & 3), PadB: int(pads >> 2 & 3), PadC: int(pads >> 4 & 3),
-			Seed: seed,
+			BF16: mode>>6&1 != 0, Seed: seed,
 		}.Check(t)
 	})
 }
@@ -187,6 +188,7 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 			}
 		},
 		"packed": func() { kernel.Gemm(false, true, 200, 200, 64, 1, a, 64, b, 64, 0, c, 200) },
+		"bf16":   func() { kernel.GemmBF16(false, true, 200, 200, 64, 1, a, 64, b, 64, 0, c, 200) },
 		"few":    func() { kernel.Gemm(false, true, 2, 200, 64, 1, a, 64, b, 64, 0, c, 200) },
 		"both":   func() { kernel.Gemm(true, true, 2, 200, 64, 1, a, 200, b, 64, 0, c, 200) },
 		"rows": func() {

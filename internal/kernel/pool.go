@@ -22,6 +22,7 @@ const spins = 4000
 type pool struct {
 	limit  atomic.Int64 // Threads; 0 = GOMAXPROCS
 	offers atomic.Int64 // jobs published so far
+	idle   atomic.Int64 // helpers awake that have no job
 
 	mu      sync.Mutex
 	open    []*job // jobs that may have unclaimed indices, oldest first
@@ -54,6 +55,19 @@ func Threads() int {
 // which all callers share. n < 1 restores the default, GOMAXPROCS.
 func SetThreads(n int) { workers.limit.Store(int64(max(n, 0))) }
 
+// Multiply-adds that are worth handing out in parts: to helpers that sleep, and
+// to those that are awake and look for work.
+const (
+	wakingWork = 1 << 19
+	sharedWork = 1 << 15
+)
+
+// WorthSharing reports whether so many multiply-adds are done sooner by Parallel
+// than by the caller alone. What a caller makes of it must not show in results.
+func WorthSharing(work int) bool {
+	return work >= wakingWork || work >= sharedWork && workers.idle.Load() > 0
+}
+
 // Parallel runs body(0) .. body(n-1), each once, in any order, on the caller
 // and the pool's helpers, and returns when all are done. It may be called from
 // several goroutines and from within body. A panic in body is raised again in
@@ -83,7 +97,7 @@ func (p *pool) run(n int, body func(i int)) {
 	p.publish(j)
 	j.work()
 	p.retract(j)
-	spin(func() bool { return j.pending.Load() == 0 })
+	spin(func() bool { return len(j.done) > 0 }) // lest <- sends the caller to sleep
 	<-j.done
 	failure := j.failure.Swap(nil)
 	j.body = nil
@@ -119,11 +133,14 @@ func (p *pool) retract(j *job) {
 
 // help works on open jobs until there have been none for a while.
 func (p *pool) help() {
+	p.idle.Add(1)
+	defer p.idle.Add(-1)
 	for {
 		seen := p.offers.Load()
-		j := p.pick()
-		if j != nil {
+		if j := p.pick(); j != nil {
+			p.idle.Add(-1)
 			j.work()
+			p.idle.Add(1)
 			p.release(j)
 			continue
 		}

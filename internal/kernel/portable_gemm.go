@@ -1,5 +1,7 @@
 package kernel
 
+import "math"
+
 // The portable forms of the matrix primitives; the fields of variant say what
 // each computes.
 
@@ -83,5 +85,19 @@ func scaleOrClear(c []float32, beta float32) {
 	}
 	if beta != 1 {
 		scalePortable(beta, c)
+	}
+}
+
+// roundBF16 rounds to the upper 16 bits of a float32, to nearest even. A NaN stays
+// one.
+func roundBF16(dst, src []float32) {
+	for i := range dst {
+		x := math.Float32bits(src[i])
+		if src[i] != src[i] {
+			x |= 1 << 22
+		} else {
+			x += 0x7fff + x>>16&1
+		}
+		dst[i] = math.Float32frombits(x &^ 0xffff)
 	}
 }

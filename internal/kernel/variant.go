@@ -18,6 +18,13 @@ type variant struct {
 	// of k columns of mr floats and b is k rows of nr floats. Of the last panel it
 	// takes the last lanes if it needs fewer than mr. beta = 0 never reads C.
 	micro func(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int)
+	// microPairs is micro where a float's two halves are the bfloat16 of two
+	// columns of A or rows of B, the first in the lower half. Both nil if the CPU
+	// cannot multiply them.
+	microPairs func(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int)
+	// pairSteps writes such a panel of ceil(k/2) steps from one of k, both of width
+	// floats a step; a missing last one is zero. It may write to src.
+	pairSteps func(panel []float32, width int, src []float32, k int)
 	// transpose writes panel[p*width+i] = src[i*ld+p] for i < width, p < k. It
 	// may write the panel's whole length.
 	transpose func(panel []float32, width int, src []float32, ld, k int)

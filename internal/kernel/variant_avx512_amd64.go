@@ -3,6 +3,7 @@
 package kernel
 
 //go:generate sh -c "cd _gen && go run . -isa avx512 -out ../avx512_amd64.s -stubs ../avx512_amd64.go -pkg kernel"
+//go:generate sh -c "cd _gen && go run . -isa avx512bf16 -out ../avx512bf16_amd64.s -stubs ../avx512bf16_amd64.go -pkg kernel"
 
 var avx512 = variant{
 	name:       "avx512",
@@ -69,6 +70,34 @@ func microAVX512(rows, k int, alpha float32, a, b []float32, beta float32, c []f
 		micro4AVX512(1, k, alpha, a, b, beta, c, ldc)
 	} else {
 		micro8AVX512(1, k, alpha, a, b, beta, c, ldc)
+	}
+}
+
+// microPairsAVX512 is microAVX512 for pairs.
+func microPairsAVX512(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int) {
+	const mr = 12
+	tiles, rest := rows/mr, rows%mr
+	if tiles > 0 {
+		microPairs12AVX512(tiles, k, alpha, a, b, beta, c, ldc)
+	}
+	if rest == 0 {
+		return
+	}
+	a, c = a[tiles*mr*k+mr-rest:], c[tiles*mr*ldc:]
+	if rest == 4 {
+		microPairs4AVX512(1, k, alpha, a, b, beta, c, ldc)
+	} else {
+		microPairs8AVX512(1, k, alpha, a, b, beta, c, ldc)
+	}
+}
+
+// pairStepsAVX512 knows the widths that are packed, 12 and 32.
+func pairStepsAVX512(panel []float32, width int, src []float32, k int) {
+	if k%2 == 1 {
+		clear(src[k*width : (k+1)*width])
+	}
+	for i := 0; i < width; i += 16 {
+		pairSteps16AVX512(panel[i:], width, min(16, width-i), src[i:], (k+1)/2)
 	}
 }
 

@@ -26,6 +26,35 @@ func Load(fsys fs.FS) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	return load(fsys, cfg, func(name string) string { return name })
+}
+
+// LoadBase reads a directory whose decoder is wanted without its head, such as a
+// sentence encoder's. Besides what Load reads, it takes the class without a head
+// (Qwen3Model), whose tensors are named without "model.". The head of the result
+// is tied to the embedding table, whatever the directory has.
+func LoadBase(fsys fs.FS) (*Model, error) {
+	cfg, err := readBaseConfig(fsys)
+	if err != nil {
+		return nil, err
+	}
+	return load(fsys, cfg, func(name string) string {
+		if name == headName || strings.HasPrefix(name, basePrefix) {
+			return name
+		}
+		return basePrefix + name
+	})
+}
+
+// The names of tensors: those of the decoder begin with the prefix.
+const (
+	basePrefix = "model."
+	headName   = "lm_head.weight"
+)
+
+// load reads the tensors of a configuration; named gives the name that belongs
+// to the name in a file.
+func load(fsys fs.FS, cfg Config, named func(string) string) (*Model, error) {
 	files, err := weightFiles(fsys)
 	if err != nil {
 		return nil, err
@@ -36,7 +65,7 @@ func Load(fsys fs.FS) (*Model, error) {
 		missing[t.Name] = t
 	}
 	for _, name := range files {
-		if err := loadShard(fsys, name, cfg, missing); err != nil {
+		if err := loadShard(fsys, name, cfg, named, missing); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -81,7 +110,7 @@ func weightFiles(fsys fs.FS) ([]string, error) {
 }
 
 // loadShard fills the tensors of one file and strikes them from missing.
-func loadShard(fsys fs.FS, name string, cfg Config, missing map[string]*Tensor) error {
+func loadShard(fsys fs.FS, name string, cfg Config, named func(string) string, missing map[string]*Tensor) error {
 	f, err := fsys.Open(name)
 	if err != nil {
 		return err
@@ -92,7 +121,7 @@ func loadShard(fsys fs.FS, name string, cfg Config, missing map[string]*Tensor) 
 		return err
 	}
 	_, err = readSafetensors(f, info.Size(), func(e entry) ([]float32, error) {
-		t, wanted := missing[e.name]
+		t, wanted := missing[named(e.name)]
 		switch {
 		case !wanted && ignorable(e.name, cfg):
 			return nil, nil
@@ -101,7 +130,7 @@ func loadShard(fsys fs.FS, name string, cfg Config, missing map[string]*Tensor) 
 		case !slices.Equal(t.Shape, e.shape):
 			return nil, fault.Inputf("tensor %q has shape %v, config.json asks for %v", e.name, e.shape, t.Shape)
 		}
-		delete(missing, e.name)
+		delete(missing, t.Name)
 		t.Data, err = e.alloc()
 		return t.Data, err
 	})
@@ -111,7 +140,7 @@ func loadShard(fsys fs.FS, name string, cfg Config, missing map[string]*Tensor) 
 // ignorable reports tensors that old checkpoints carry and nothing needs: the
 // rotary frequencies, and the head of a model that ties it to the embedding.
 func ignorable(name string, cfg Config) bool {
-	return strings.HasSuffix(name, "rotary_emb.inv_freq") || (cfg.TieEmbeddings && name == "lm_head.weight")
+	return strings.HasSuffix(name, "rotary_emb.inv_freq") || (cfg.TieEmbeddings && name == headName)
 }
 
 // Save writes config.json, generation_config.json and model.safetensors

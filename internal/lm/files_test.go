@@ -256,3 +256,30 @@ func TestSavePassesErrorsOn(t *testing.T) {
 type brokenWriter struct{ err error }
 
 func (w brokenWriter) Write([]byte) (int, error) { return 0, w.err }
+
+// A directory without a head, with names that begin otherwise, and one with a
+// head that nobody asks for give the decoder alone; Load refuses the first.
+func TestLoadBase(t *testing.T) {
+	headless := os.DirFS(filepath.Join("..", "golden", "encoder", "qwen3"))
+	if _, err := Load(headless); err == nil {
+		t.Error("Load took a model without a head")
+	}
+	m, err := LoadBase(headless)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Config.Architecture != Qwen3 || m.Head != m.Embed || m.Layers[1].Down.Data == nil {
+		t.Errorf("%+v", m.Config)
+	}
+	headed := os.DirFS(filepath.Join("..", "golden", "encoder", "llama"))
+	whole, err := Load(headed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err = LoadBase(headed); err != nil {
+		t.Fatal(err)
+	}
+	if whole.Head == whole.Embed || m.Head != m.Embed || !reflect.DeepEqual(m.Layers, whole.Layers) {
+		t.Errorf("the decoder of %+v is not that of %+v", m.Config, whole.Config)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"io/fs"
+	"strings"
 
 	"github.com/gr2/gr2/internal/fault"
 )
@@ -35,6 +36,7 @@ type hfConfig struct {
 	AttentionDropout      real            `json:"attention_dropout"`
 	MLPBias               bool            `json:"mlp_bias"`
 	UseSlidingWindow      bool            `json:"use_sliding_window"`
+	IsCausal              *bool           `json:"is_causal,omitempty"`
 	PartialRotaryFactor   *float64        `json:"partial_rotary_factor,omitempty"`
 	QuantizationConfig    json.RawMessage `json:"quantization_config,omitempty"`
 	InitializerRange      float64         `json:"initializer_range"`
@@ -131,6 +133,26 @@ func ReadConfig(fsys fs.FS) (Config, error) {
 	if err := readJSON(fsys, "config.json", &h); err != nil {
 		return Config{}, err
 	}
+	return h.config()
+}
+
+// readBaseConfig is ReadConfig for LoadBase.
+func readBaseConfig(fsys fs.FS) (Config, error) {
+	var h hfConfig
+	if err := readJSON(fsys, "config.json", &h); err != nil {
+		return Config{}, err
+	}
+	for i, class := range h.Architectures {
+		if base, ok := strings.CutSuffix(class, "Model"); ok {
+			h.Architectures[i] = base + "ForCausalLM"
+		}
+	}
+	tied := true
+	h.TieWordEmbeddings = &tied
+	return h.config()
+}
+
+func (h *hfConfig) config() (Config, error) {
 	if err := h.unsupported(); err != nil {
 		return Config{}, err
 	}
@@ -172,6 +194,8 @@ func (h *hfConfig) unsupported() error {
 		return fault.Inputf("config.json: mlp_bias is not supported")
 	case h.UseSlidingWindow:
 		return fault.Inputf("config.json: use_sliding_window is not supported")
+	case !or(h.IsCausal, true):
+		return fault.Inputf("config.json: is_causal is false; attention to both sides is not supported")
 	case or(h.PartialRotaryFactor, 1) != 1:
 		return fault.Inputf("config.json: partial_rotary_factor is not supported")
 	case len(h.QuantizationConfig) > 0 && !bytes.Equal(h.QuantizationConfig, []byte("null")):

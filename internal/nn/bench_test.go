@@ -95,7 +95,10 @@ func BenchmarkTrainStep(b *testing.B) {
 		{"30M-4x512", middleConfig(), repeat(512, 4), 1},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			benchmarkStep(b, c.config, packed(c.config.VocabSize, c.lengths, c.share))
+			benchmarkStep(b, c.config, packed(c.config.VocabSize, c.lengths, c.share), false)
+		})
+		b.Run(c.name+"-bf16", func(b *testing.B) {
+			benchmarkStep(b, c.config, packed(c.config.VocabSize, c.lengths, c.share), true)
 		})
 	}
 }
@@ -124,16 +127,17 @@ func BenchmarkRLStep(b *testing.B) {
 			tokens[i] = int32(r.IntN(c.VocabSize))
 		}
 	}
-	b.Run("shared", func(b *testing.B) { benchmarkStep(b, c, f.shared()) })
-	b.Run("unshared", func(b *testing.B) { benchmarkStep(b, c, f.unshared(r)) })
+	b.Run("shared", func(b *testing.B) { benchmarkStep(b, c, f.shared(), false) })
+	b.Run("unshared", func(b *testing.B) { benchmarkStep(b, c, f.unshared(r), false) })
 }
 
-func benchmarkStep(b *testing.B, c lm.Config, batch *Batch) {
+func benchmarkStep(b *testing.B, c lm.Config, batch *Batch, narrow bool) {
 	m, err := lm.New(c, 1)
 	if err != nil {
 		b.Fatal(err)
 	}
 	d, tape := NewDecoder(m), NewTape()
+	tape.BF16 = narrow
 	adam := NewAdamW(d.Params(), AdamWOptions{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1})
 	step := func() {
 		tape.Reset()

@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -291,14 +292,21 @@ func TestTokenWarmUp(t *testing.T) {
 
 // TestTrainingLearns: a batch seen again and again is predicted.
 func TestTrainingLearns(t *testing.T) {
+	for _, narrow := range []bool{false, true} {
+		t.Run(fmt.Sprintf("bf16=%t", narrow), func(t *testing.T) { learn(t, narrow) })
+	}
+}
+
+func learn(t *testing.T, narrow bool) {
 	m := mustModel(t, smallConfig(lm.Llama))
 	d, tape := NewDecoder(m), NewTape()
+	tape.BF16 = narrow
 	adam := NewAdamW(d.Params(), AdamWOptions{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8})
-	b := packed(m.Config.VocabSize, []int{12, 12}, 1)
+	b := packed(m.Config.VocabSize, []int{40, 40}, 1)
 	loss := float32(0)
 	for step := range 150 {
 		tape.Reset()
-		l := d.Loss(tape, b, 22)
+		l := d.Loss(tape, b, 78)
 		loss = l.Value[0]
 		tape.Backward(l)
 		ClipGradNorm(d.Params(), 1)

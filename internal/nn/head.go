@@ -110,7 +110,7 @@ func (o *headLoss) project(t *Tape, buffer []float32) {
 		o.logits = o.kept[o.from*vocab:]
 	}
 	o.logits = o.logits[:n*vocab]
-	kernel.Gemm(false, true, n, vocab, d, 1, o.x.Value[o.from*d:], d, o.w.Value, d, 0, o.logits, vocab)
+	t.gemm(false, true, n, vocab, d, 1, o.x.Value[o.from*d:], d, o.w.Value, d, 0, o.logits, vocab)
 	t.forward(rowBlocks(n, vocab), o)
 }
 
@@ -165,9 +165,9 @@ func (o *headLoss) backwardChunk(t *Tape, buffer []float32) {
 		o.logits = o.kept[o.from*vocab : (o.from+n)*vocab]
 	}
 	t.reverse(rowBlocks(n, vocab), o)
-	weightGrad(o.w, o.logits, o.x.Value[o.from*d:], n)
+	t.weightGrad(o.w, o.logits, o.x.Value[o.from*d:], n)
 	if o.x.Grad != nil {
-		kernel.Gemm(false, false, n, d, vocab, 1, o.logits, vocab, o.w.Value, d, o.beta, o.x.Grad[o.from*d:], d)
+		t.gemm(false, false, n, d, vocab, 1, o.logits, vocab, o.w.Value, d, o.beta, o.x.Grad[o.from*d:], d)
 	}
 }
 

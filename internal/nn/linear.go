@@ -24,7 +24,7 @@ func (t *Tape) Linear(x *Var, w, bias *Param) *Var {
 		}
 		beta = 1
 	}
-	kernel.Gemm(false, true, x.Rows, w.Rows, w.Cols, 1, x.Value, x.Cols, w.Value, w.Cols, beta, y.Value, y.Cols)
+	t.gemm(false, true, x.Rows, w.Rows, w.Cols, 1, x.Value, x.Cols, w.Value, w.Cols, beta, y.Value, y.Cols)
 	return t.record(y, t.linears.put(linear{x: x, y: y, w: w, bias: bias}))
 }
 
@@ -40,7 +40,7 @@ func (t *Tape) addLinear(residual, x *Var, w *Param) *Var {
 	if y.Grad, y.written = residual.Grad, residual.written; !t.silent && (x.Grad != nil || w.grad() != nil) {
 		t.needGrad(y)
 	}
-	kernel.Gemm(false, true, x.Rows, w.Rows, w.Cols, 1, x.Value, x.Cols, w.Value, w.Cols, 1, y.Value, y.Cols)
+	t.gemm(false, true, x.Rows, w.Rows, w.Cols, 1, x.Value, x.Cols, w.Value, w.Cols, 1, y.Value, y.Cols)
 	return t.record(y, o)
 }
 
@@ -53,9 +53,9 @@ func (o *linear) forwardTask(i int) {
 func (o *linear) backward(t *Tape) {
 	x, y, w := o.x, o.y, o.w
 	if x.Grad != nil {
-		kernel.Gemm(false, false, x.Rows, w.Cols, w.Rows, 1, y.Grad, y.Cols, w.Value, w.Cols, x.beta(), x.Grad, x.Cols)
+		t.gemm(false, false, x.Rows, w.Cols, w.Rows, 1, y.Grad, y.Cols, w.Value, w.Cols, x.beta(), x.Grad, x.Cols)
 	}
-	weightGrad(w, y.Grad, x.Value, x.Rows)
+	t.weightGrad(w, y.Grad, x.Value, x.Rows)
 	if o.dbias = o.bias.grad(); o.dbias != nil {
 		t.reverse((y.Cols+biasBlock-1)/biasBlock, o)
 	}
@@ -72,14 +72,23 @@ func (o *linear) backwardTask(i int) {
 	}
 }
 
+// gemm multiplies with a parameter, or for its gradient.
+func (t *Tape) gemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+	if t.BF16 {
+		kernel.GemmBF16(transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+		return
+	}
+	kernel.Gemm(transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+}
+
 // weightGrad adds dy^T x to the gradient of w, for the rows that are trained.
 // dy is rows x w.Rows, x is rows x w.Cols.
-func weightGrad(w *Param, dy, x []float32, rows int) {
+func (t *Tape) weightGrad(w *Param, dy, x []float32, rows int) {
 	from := w.TrainFrom
 	if w.Frozen || from >= w.Rows || rows == 0 {
 		return
 	}
-	kernel.Gemm(true, false, w.Rows-from, w.Cols, rows, 1, dy[from:], w.Rows, x, w.Cols, 1, w.Grad[from*w.Cols:], w.Cols)
+	t.gemm(true, false, w.Rows-from, w.Cols, rows, 1, dy[from:], w.Rows, x, w.Cols, 1, w.Grad[from*w.Cols:], w.Cols)
 }
 
 // matMulT is y = a b^T.

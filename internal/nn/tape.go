@@ -104,6 +104,11 @@ type tasks interface {
 
 // Tape records operations and owns the memory of their results.
 type Tape struct {
+	// BF16 has products with parameters, and those of their gradients, rounded as
+	// kernel.GemmBF16 does: activations, weights and gradients on their way into a
+	// product, never where they are kept.
+	BF16 bool
+
 	ops     []record
 	mem     arena
 	ints    lists[int32]   // room for the row selections of one step

@@ -15,20 +15,31 @@ const (
 	StageCatalog   = "catalog"
 	StageBaseline  = "baseline"
 	StageEvidence  = "evidence"
+	StageEmbed     = "embed"
 	StageSID       = "sid"
 	StageTokenizer = "tokenizer"
 	StageMidtrain  = "midtrain"
 	StageSFT       = "sft"
+	StageRL        = "rl" // left out where rl.steps is 0
 	StageEval      = "eval"
 )
 
 // Stages are the names of all stages, in order.
 func Stages() []string {
-	return []string{StageCatalog, StageBaseline, StageEvidence, StageSID, StageTokenizer, StageMidtrain, StageSFT, StageEval}
+	return []string{StageCatalog, StageBaseline, StageEvidence, StageEmbed, StageSID, StageTokenizer, StageMidtrain, StageSFT, StageRL, StageEval}
 }
 
-// assemble builds the stage graph of a job.
-func assemble(job *Job) (*graph, error) {
+// policyStages are the stages that leave a policy, in order; the last one's serves.
+func (o *Options) policyStages() []string {
+	if o.RL.Steps > 0 {
+		return []string{StageSFT, StageRL}
+	}
+	return []string{StageSFT}
+}
+
+// assemble builds the stage graph of a job. embedder identifies its text
+// embedder.
+func assemble(job *Job, embedder string) (*graph, error) {
 	input, err := dataMark(job.DataDir)
 	if err != nil {
 		return nil, err
@@ -51,11 +62,16 @@ func assemble(job *Job) (*graph, error) {
 	add(StageCatalog, seeded([]any{input, o.Data}), w.catalogStage)
 	add(StageBaseline, seeded(o.Slates), w.baselineStage, StageCatalog)
 	add(StageEvidence, o.promptOptions(), w.evidenceStage, StageBaseline)
-	add(StageSID, seeded(o.SID), w.sidStage, StageCatalog)
+	add(StageEmbed, seeded(embedder), w.embedStage, StageCatalog)
+	add(StageSID, seeded(o.SID), w.sidStage, StageEmbed, StageCatalog)
 	add(StageTokenizer, []any{o.Tokenizer, o.promptOptions()}, w.tokenizerStage, StageSID)
 	add(StageMidtrain, seeded([]any{o.Model, o.Midtrain}), w.midtrainStage, StageTokenizer, StageSID, StageCatalog)
 	add(StageSFT, seeded([]any{o.SFT, o.Midtrain.UserShare, o.Eval.Decode}), w.sftStage, StageMidtrain, StageEvidence, StageBaseline)
-	add(StageEval, seeded(o.Eval), w.evalStage, StageSFT)
+	if o.RL.Steps > 0 {
+		add(StageRL, seeded([]any{o.RL, o.SFT.Orders, o.SFT.ValidShare, o.SFT.ValidSlates, o.Midtrain.UserShare, o.Eval.Decode}), w.rlStage,
+			o.RL.From, StageEvidence, StageBaseline)
+	}
+	add(StageEval, seeded(o.Eval), w.evalStage, o.policyStages()...)
 	return g, nil
 }
 

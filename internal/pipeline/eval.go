@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/gr2/gr2/internal/control"
 	"github.com/gr2/gr2/internal/durable"
@@ -27,18 +29,12 @@ func (w *world) evalStage(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := seal(w.job); err != nil {
+	if err := sealLast(w.job); err != nil {
 		return err
 	}
-	policy, err := rerank.Open(w.job.Root, rerank.OpenOptions{})
+	readings, err := w.readings()
 	if err != nil {
 		return err
-	}
-	var writer *rerank.Reranker
-	if w.job.Options.Eval.Decode != string(rerank.Generate) {
-		if writer, err = rerank.Open(w.job.Root, rerank.OpenOptions{Mode: rerank.Generate}); err != nil {
-			return err
-		}
 	}
 	results := eval.NewReport(w.job.Options.Seed)
 	results.Rival = control.LinearName
@@ -51,7 +47,7 @@ func (w *world) evalStage(ctx context.Context, dir string) error {
 		if err := w.checkLeaks(split, set); err != nil {
 			return err
 		}
-		e := &evaluation{world: w, policy: policy, writer: writer, order: order, set: set, share: float64(i) / float64(len(orders)), of: len(orders)}
+		e := &evaluation{world: w, readings: slices.Clone(readings), order: order, set: set, share: float64(i) / float64(len(orders)), of: len(orders)}
 		if err := e.measure(ctx, results); err != nil {
 			return err
 		}
@@ -81,41 +77,77 @@ func (w *world) checkLeaks(split *market.Split, set *orderSet) error {
 	return eval.CheckTime(set.test.Slates, split.Train, w.data, rule)
 }
 
+// reading is a trained policy read in one way.
+type reading struct {
+	name    string // of its row
+	policy  *rerank.Reranker
+	answers []rerank.Result // on the test slates of one order
+}
+
+// writtenSuffix ends the name of the row of a policy's written rankings where
+// the run reads it in another way: what its judgement adds to.
+const writtenSuffix = "/" + string(rerank.Generate)
+
+// readings are those of the table, stage after stage: as eval.decode says, and
+// by the written ranking where that is another.
+func (w *world) readings() ([]reading, error) {
+	var all []reading
+	for _, stage := range w.job.Options.policyStages() {
+		weights := rerank.Weights(w.job.Options.Eval.Weights)
+		policy, err := rerank.Open(w.job.Root, rerank.OpenOptions{Stage: stage, Weights: weights})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, reading{name: stage, policy: policy})
+		if w.job.Options.Eval.Decode == string(rerank.Generate) {
+			continue
+		}
+		if policy, err = rerank.Open(w.job.Root, rerank.OpenOptions{Stage: stage, Mode: rerank.Generate, Weights: weights}); err != nil {
+			return nil, err
+		}
+		all = append(all, reading{name: stage + writtenSuffix, policy: policy})
+	}
+	return all, nil
+}
+
 // evaluation is the measurement of one incoming order.
 type evaluation struct {
 	*world
-	policy *rerank.Reranker
-	writer *rerank.Reranker // the same policy, read by the ranking it writes; nil when that is its mode
-	order  string
-	set    *orderSet
-	share  float64 // of the stage done before this order
-	of     int     // orders
-
-	answers []rerank.Result // of the policy on the test slates
-	written []rerank.Result // of the writer
+	readings []reading
+	order    string
+	set      *orderSet
+	share    float64 // of the stage done before this order
+	of       int     // orders
 }
 
-// writtenSFT names the row of a judging policy's written rankings: what its
-// judgement adds to, and what reinforcement learning has to raise.
-const writtenSFT = StageSFT + "/" + string(rerank.Generate)
+// served is the reading of the last stage that the run serves.
+func (e *evaluation) served() *reading {
+	stages := e.job.Options.policyStages()
+	return e.reading(stages[len(stages)-1])
+}
 
-// measure adds the rows of the order: incoming, controls, policy, optimum.
+// reading is the one of this name, nil where there is none.
+func (e *evaluation) reading(name string) *reading {
+	for i := range e.readings {
+		if e.readings[i].name == name {
+			return &e.readings[i]
+		}
+	}
+	return nil
+}
+
+// measure adds the rows of the order: incoming, controls, policies, optimum.
 func (e *evaluation) measure(ctx context.Context, results *eval.Report) error {
 	policies, err := e.controls()
 	if err != nil {
 		return err
 	}
-	if e.answers, err = e.rank(ctx, e.policy, e.set.test.Slates, nil, "test"); err != nil {
-		return err
-	}
-	policies = append(policies, eval.Policy{Name: StageSFT, Rankings: rankings(e.answers)})
-	if e.writer != nil {
-		written, err := e.rank(ctx, e.writer, e.set.test.Slates, nil, "written")
-		if err != nil {
+	for i := range e.readings {
+		r := &e.readings[i]
+		if r.answers, err = e.rank(ctx, r.policy, e.set.test.Slates, nil, r.name); err != nil {
 			return err
 		}
-		e.written = written
-		policies = append(policies, eval.Policy{Name: writtenSFT, Rankings: rankings(written)})
+		policies = append(policies, eval.Policy{Name: r.name, Rankings: rankings(r.answers)})
 	}
 	if optimal, err := e.optimal(); err != nil {
 		return err
@@ -130,8 +162,10 @@ func (e *evaluation) measure(ctx context.Context, results *eval.Report) error {
 		return err
 	}
 	results.Rows = append(results.Rows, rows...)
-	if row := results.Find(e.order, StageSFT, eval.Conditional, "test"); row != nil {
-		e.say("%s: %s R@1 %s, N@3 %s over the incoming order (n=%d)", e.order, StageSFT, percent(row.Lift, "R@1"), percent(row.Lift, "N@3"), row.N)
+	for _, r := range e.readings {
+		if row := results.Find(e.order, r.name, eval.Conditional, "test"); row != nil && !strings.HasSuffix(r.name, writtenSuffix) {
+			e.say("%s: %s R@1 %s, N@3 %s over the incoming order (n=%d)", e.order, r.name, percent(row.Lift, "R@1"), percent(row.Lift, "N@3"), row.N)
+		}
 	}
 	return nil
 }

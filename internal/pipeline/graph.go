@@ -25,7 +25,7 @@ const (
 	startedName  = "started.json"
 	// manifestSchema is raised when the meaning of any stage's files changes,
 	// so that runs of older versions are made again and not misread.
-	manifestSchema = 1
+	manifestSchema = 2
 )
 
 // stage is one node of the graph. Its folder is RUN/name.
@@ -85,6 +85,22 @@ func (g *graph) run(ctx context.Context, last string) error {
 		}
 	}
 	return nil
+}
+
+// keepFor drops the stages that the named one does not need.
+func (g *graph) keepFor(name string) {
+	needed := map[string]bool{name: true}
+	var kept []stage
+	for _, s := range slices.Backward(g.stages) {
+		if needed[s.name] {
+			kept = append(kept, s)
+			for _, n := range s.needs {
+				needed[n] = true
+			}
+		}
+	}
+	slices.Reverse(kept)
+	g.stages = kept
 }
 
 func (g *graph) names() []string {

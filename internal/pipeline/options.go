@@ -5,10 +5,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gr2/gr2/internal/embed/backend"
 	"github.com/gr2/gr2/internal/evidence"
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/lm"
 	"github.com/gr2/gr2/internal/prompt"
+	"github.com/gr2/gr2/internal/rerank"
 )
 
 // Options is the resolved configuration of a run. It is stored as
@@ -17,12 +19,14 @@ type Options struct {
 	Seed      uint64           `yaml:"seed" json:"seed"`
 	Data      DataOptions      `yaml:"data" json:"data"`
 	Slates    SlateOptions     `yaml:"slates" json:"slates"`
+	Embed     backend.Options  `yaml:"embed" json:"embed"`
 	SID       SIDOptions       `yaml:"sid" json:"sid"`
 	Tokenizer TokenizerOptions `yaml:"tokenizer" json:"tokenizer"`
 	Prompt    prompt.Options   `yaml:"prompt" json:"prompt"`
 	Model     ModelOptions     `yaml:"model" json:"model"`
 	Midtrain  MidtrainOptions  `yaml:"midtrain" json:"midtrain"`
 	SFT       SFTOptions       `yaml:"sft" json:"sft"`
+	RL        RLOptions        `yaml:"rl" json:"rl"`
 	Eval      EvalOptions      `yaml:"eval" json:"eval"`
 }
 
@@ -63,10 +67,8 @@ type SlateOptions struct {
 
 // SIDOptions choose the semantic IDs.
 type SIDOptions struct {
-	Levels int `yaml:"levels" json:"levels"`
-	Width  int `yaml:"width" json:"width"`
-	// Dim is the size of the text embedding.
-	Dim        int `yaml:"dim" json:"dim"`
+	Levels     int `yaml:"levels" json:"levels"`
+	Width      int `yaml:"width" json:"width"`
 	Iterations int `yaml:"iterations" json:"iterations"`
 }
 
@@ -98,6 +100,12 @@ type OptimOptions struct {
 	Decay       float64 `yaml:"decay" json:"decay"`
 	Clip        float64 `yaml:"clip" json:"clip"`             // global gradient norm
 	Checkpoint  int     `yaml:"checkpoint" json:"checkpoint"` // steps
+	// BF16 rounds what matrix products read to bfloat16: faster where the CPU has
+	// full-rate instructions for it.
+	BF16 bool `yaml:"bf16" json:"bf16,omitempty"`
+	// Recompute keeps a layer's input alone for the way back and computes the rest
+	// again: less memory, about a third more work.
+	Recompute bool `yaml:"recompute" json:"recompute,omitempty"`
 }
 
 // MidtrainOptions are the tokenised mid-training (GR2 section 2).
@@ -161,6 +169,8 @@ type EvalOptions struct {
 	// logits of the first choice) or judge (order by the judgement at each
 	// candidate's line).
 	Decode string `yaml:"decode" json:"decode"`
+	// Weights of the policies' linear maps: float32, or int8 as gr2 serve has it.
+	Weights string `yaml:"weights" json:"weights"`
 	// Bootstrap is the number of resamples.
 	Bootstrap int `yaml:"bootstrap" json:"bootstrap"`
 	// ProbeSlates bounds the slates of the shuffle and free-decoding probes.
@@ -190,9 +200,11 @@ func (o *Options) Validate() error {
 	for _, name := range o.SFT.Orders {
 		c.oneOf("sft.orders", name, o.Slates.Orders...)
 	}
+	if err := o.Embed.Validate(); err != nil {
+		c.wrong = append(c.wrong, err.Error())
+	}
 	c.within("sid.levels", float64(o.SID.Levels), 1, 8)
 	c.within("sid.width", float64(o.SID.Width), 2, 256)
-	c.within("sid.dim", float64(o.SID.Dim), 2, 2048)
 	c.within("sid.iterations", float64(o.SID.Iterations), 1, 1000)
 	c.within("tokenizer.vocab", float64(o.Tokenizer.Vocab), 300, 200000)
 	c.within("prompt.evidence_buckets", float64(o.Prompt.EvidenceBuckets), 3, 64)
@@ -226,10 +238,12 @@ func (o *Options) Validate() error {
 	c.within("sft.valid_share", o.SFT.ValidShare, 0.05, 1)
 	c.within("sft.validations", float64(o.SFT.Validations), 1, 100)
 	c.within("sft.valid_slates", float64(o.SFT.ValidSlates), 1, 1e6)
+	c.rl(o)
 	c.oneOf("eval.decode", o.Eval.Decode, "generate", "first", "judge")
 	if o.Eval.Decode == "judge" && !o.Prompt.Judge {
 		c.fail("eval.decode is judge and prompt.judge is off; switch it on, or decode by generate")
 	}
+	c.oneOf("eval.weights", o.Eval.Weights, string(rerank.Float32), string(rerank.Int8))
 	c.within("eval.bootstrap", float64(o.Eval.Bootstrap), 100, 1e6)
 	c.within("eval.probe_slates", float64(o.Eval.ProbeSlates), 1, 1e6)
 	c.within("eval.samples", float64(o.Eval.Samples), 0, 1000)

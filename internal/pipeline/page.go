@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gr2/gr2/internal/baseline"
@@ -16,6 +17,9 @@ import (
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/report"
 	"github.com/gr2/gr2/internal/sid/fit"
+	"github.com/gr2/gr2/internal/sid/quality"
+	"github.com/gr2/gr2/internal/train"
+	"github.com/gr2/gr2/internal/train/rl"
 )
 
 const samplesFile = "samples.json"
@@ -73,7 +77,11 @@ func pageData(root string) (report.Data, error) {
 	if err := readJSON(filepath.Join(root, StageSID, sidReportFile), &ids); err != nil {
 		return d, err
 	}
-	d.SID = &ids.Index
+	var codes quality.Report
+	if err := readJSON(filepath.Join(root, StageSID, qualityFile), &codes); err != nil {
+		return d, err
+	}
+	d.SID = &report.SIDs{Quality: codes, Nearest: ids.Nearest, Errors: ids.Errors}
 	for _, add := range []func(string, *report.Data) error{addSummary, addBaselines, addCurves, addStages} {
 		if err := add(root, &d); err != nil {
 			return d, err
@@ -139,19 +147,24 @@ func addBaselines(root string, d *report.Data) error {
 
 // addCurves reads the training logs.
 func addCurves(root string, d *report.Data) error {
-	for _, s := range []struct{ name, dir string }{
-		{"midtrain: token warm-up", filepath.Join(StageMidtrain, stateDir, warmupDir)},
-		{"midtrain", filepath.Join(StageMidtrain, stateDir)},
-		{"sft", filepath.Join(StageSFT, stateDir)},
+	for _, s := range []struct{ name, log string }{
+		{"midtrain: token warm-up", filepath.Join(StageMidtrain, stateDir, warmupDir, train.LogName)},
+		{"midtrain", filepath.Join(StageMidtrain, stateDir, train.LogName)},
+		{"sft", filepath.Join(StageSFT, stateDir, train.LogName)},
+		{"rl", filepath.Join(StageRL, stateDir, train.LogName)},
+		{"rl", filepath.Join(StageRL, stateDir, rl.SpeedLog)},
 	} {
-		path := filepath.Join(root, s.dir, "metrics.jsonl")
+		path := filepath.Join(root, s.log)
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		err := readFile(path, func(in io.Reader) error {
 			curves, err := report.ReadCurves(s.name, path, in)
 			for _, c := range curves {
-				if shownCurve(c.Metric) {
+				switch {
+				case c.Metric == alarmMetric:
+					d.Limits = append(d.Limits, alarmLimit(c))
+				case shownCurve(c.Metric):
 					d.Curves = append(d.Curves, c)
 				}
 			}
@@ -164,8 +177,21 @@ func addCurves(root string, d *report.Data) error {
 	return nil
 }
 
+// alarmMetric stands in the logs where reward and validation part.
+const alarmMetric = "alarm"
+
+func alarmLimit(c report.Curve) string {
+	steps := make([]string, len(c.Points))
+	for i, p := range c.Points {
+		steps[i] = fmt.Sprint(p.X)
+	}
+	return fmt.Sprintf("ALARM of %s at step %s: the reward rose while the validation fell; look for a way to earn it without ranking better.", c.Stage, strings.Join(steps, ", "))
+}
+
 // shownCurve leaves out bookkeeping.
-func shownCurve(metric string) bool { return metric != "done" && metric != "tokens" }
+func shownCurve(metric string) bool {
+	return metric != "done" && metric != "tokens" && metric != "draws"
+}
 
 // addStages says how long each stage took.
 func addStages(root string, d *report.Data) error {
@@ -186,9 +212,10 @@ func (e *evaluation) samples(n int) []report.Sample {
 	if n <= 0 {
 		return nil
 	}
-	gain := make([]float64, len(e.answers))
-	index := make([]int, len(e.answers))
-	for i, a := range e.answers {
+	answers := e.served().answers
+	gain := make([]float64, len(answers))
+	index := make([]int, len(answers))
+	for i, a := range answers {
 		index[i], gain[i] = i, placesGained(e.set.test.Slates[i].Grades, a.Order)
 	}
 	slices.SortStableFunc(index, func(a, b int) int { return cmp.Compare(gain[b], gain[a]) })
@@ -220,8 +247,8 @@ func placesGained(grades []uint8, order []int) float64 {
 }
 
 func (e *evaluation) sample(i int, note string) report.Sample {
-	s := &e.set.test.Slates[i]
-	out := report.Sample{ID: s.ID, Note: note, Policy: StageSFT, Order: e.order, Ranking: e.answers[i].Order, Trace: e.answers[i].Trace}
+	s, served := &e.set.test.Slates[i], e.served()
+	out := report.Sample{ID: s.ID, Note: note, Policy: served.name, Order: e.order, Ranking: served.answers[i].Order, Trace: served.answers[i].Trace}
 	for h := len(s.History) - 1; h >= max(0, len(s.History)-e.job.Options.Prompt.HistoryMax); h-- {
 		v := s.History[h]
 		item := e.sampleItem(v.Item)

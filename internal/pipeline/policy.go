@@ -64,7 +64,7 @@ func (w *world) sftStage(ctx context.Context, dir string) error {
 	if err := w.saveModel(dir, model); err != nil {
 		return err
 	}
-	return seal(w.job)
+	return seal(w.job, StageSFT)
 }
 
 // trainSlate is a slate to learn from. counted says that its user's own events
@@ -129,7 +129,29 @@ func (w *world) heldOut(s *market.Slate) bool {
 
 // sftCases adds the evidence codes, and the teacher where it is asked for.
 func (w *world) sftCases(slates []trainSlate) ([]sft.Case, error) {
-	stats, buckets, err := w.evidence()
+	raw, err := w.rawCases(slates)
+	if err != nil {
+		return nil, err
+	}
+	var teacher *control.Linear
+	if o := &w.job.Options.SFT; o.TeacherEpochs > 0 || o.TeacherShare > 0 {
+		if teacher, err = control.FitLinear(raw, control.LinearOptions{}); err != nil {
+			return nil, err
+		}
+	}
+	cases := make([]sft.Case, len(slates))
+	for i, c := range raw {
+		cases[i] = sft.Case{Slate: c.Slate, Evidence: w.codes(c)}
+		if teacher != nil {
+			cases[i].Teacher = teacher.Scores(c)
+		}
+	}
+	return cases, nil
+}
+
+// rawCases are slates to learn from with their raw evidence.
+func (w *world) rawCases(slates []trainSlate) ([]control.Case, error) {
+	stats, _, err := w.evidence()
 	if err != nil {
 		return nil, err
 	}
@@ -141,23 +163,15 @@ func (w *world) sftCases(slates []trainSlate) ([]sft.Case, error) {
 		}
 		raw[i] = control.Case{Slate: slates[i].slate, Evidence: stats.Raw(slates[i].slate, exclude)}
 	})
-	var teacher *control.Linear
-	if o := &w.job.Options.SFT; o.TeacherEpochs > 0 || o.TeacherShare > 0 {
-		if teacher, err = control.FitLinear(raw, control.LinearOptions{}); err != nil {
-			return nil, err
-		}
+	return raw, nil
+}
+
+// codes are the evidence of a case as prompts show it; nil where they show none.
+func (w *world) codes(c control.Case) [][]uint8 {
+	if !w.job.Options.Prompt.Evidence {
+		return nil
 	}
-	cases := make([]sft.Case, len(slates))
-	for i, c := range raw {
-		cases[i].Slate = c.Slate
-		if w.job.Options.Prompt.Evidence {
-			cases[i].Evidence = buckets.CodeAll(c.Evidence)
-		}
-		if teacher != nil {
-			cases[i].Teacher = teacher.Scores(c)
-		}
-	}
-	return cases, nil
+	return w.buckets.CodeAll(c.Evidence)
 }
 
 // validate ranks the held-out slates with the model as it stands.
@@ -216,11 +230,17 @@ func (w *world) policy(model *lm.Model) (*rerank.Reranker, error) {
 	return rerank.New(p, rerank.Mode(w.job.Options.Eval.Decode))
 }
 
-// seal writes the run's card, with which it serves.
-func seal(job *Job) error {
+// seal writes the run's card, with which it serves the policy of a stage.
+func seal(job *Job, stage string) error {
 	return rerank.Seal(job.Root, rerank.Card{
-		Stage: StageSFT, Mode: rerank.Mode(job.Options.Eval.Decode), Prompt: job.Options.promptOptions(), JudgeLayers: job.Options.SFT.JudgeLayers,
+		Stage: stage, Mode: rerank.Mode(job.Options.Eval.Decode), Prompt: job.Options.promptOptions(), JudgeLayers: job.Options.SFT.JudgeLayers,
 	})
+}
+
+// sealLast is seal for the policy of the last stage that has one.
+func sealLast(job *Job) error {
+	stages := job.Options.policyStages()
+	return seal(job, stages[len(stages)-1])
 }
 
 func formatMetrics(m map[string]float64) string {

@@ -39,6 +39,7 @@ type Job struct {
 	Config  []byte // Options as YAML, stored in the run folder
 	Command string // what makes the run again, for the report
 	Until   string // last stage to run; empty runs all
+	Only    bool   // of the stages before Until, run those alone that it needs
 	Notify  func(Progress)
 }
 
@@ -52,6 +53,10 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 		if _, err := dataMark(job.DataDir); err != nil {
 			return nil, err // before there is a run folder
 		}
+	}
+	embedder, err := job.Options.Embed.Mark()
+	if err != nil {
+		return nil, err
 	}
 	if err := claim(job.Root); err != nil {
 		return nil, err
@@ -67,9 +72,12 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 	if err := durable.Sweep(job.Root); err != nil {
 		return nil, err
 	}
-	g, err := assemble(job)
+	g, err := assemble(job, embedder)
 	if err != nil {
 		return nil, err
+	}
+	if job.Only {
+		g.keepFor(job.Until)
 	}
 	g.begin = func() error { return withdraw(job.Root) }
 	if err := g.run(ctx, job.Until); err != nil {
@@ -78,7 +86,7 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 	if job.Until != "" && job.Until != StageEval {
 		return nil, nil
 	}
-	if err := seal(job); err != nil {
+	if err := sealLast(job); err != nil {
 		return nil, err
 	}
 	if err := publish(job.Root, job.Command); err != nil {

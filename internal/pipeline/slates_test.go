@@ -117,13 +117,15 @@ func TestPlacesGained(t *testing.T) {
 // place i%6: gains and losses.
 func testEvaluation(t *testing.T) *evaluation {
 	w := newTestWorld(t, nil)
+	served := reading{name: StageSFT}
 	e := &evaluation{world: w, order: "bpr", set: w.orders["bpr"]}
 	e.set.test.Slates = slices.Clone(e.set.valid.Slates[:9])
 	for i := range e.set.test.Slates {
 		e.set.test.Slates[i].Grades = []uint8{0, 0, 2, 0, 0, 0}
 		order := []int{0, 1, 3, 4, 5}
-		e.answers = append(e.answers, rerank.Result{Order: slices.Insert(order, i%6, 2), PromptTokens: 100 + i, OutputTokens: i})
+		served.answers = append(served.answers, rerank.Result{Order: slices.Insert(order, i%6, 2), PromptTokens: 100 + i, OutputTokens: i})
 	}
+	e.readings = []reading{served}
 	return e
 }
 
@@ -178,7 +180,7 @@ func TestProbeSample(t *testing.T) {
 }
 
 func TestCost(t *testing.T) {
-	if c := costOf(testEvaluation(t).answers); c.PromptTokens != 104 || c.OutputTokens != 4 {
+	if c := costOf(testEvaluation(t).served().answers); c.PromptTokens != 104 || c.OutputTokens != 4 {
 		t.Errorf("%+v, want means of 104 and 4 tokens", c)
 	}
 	if c := costOf(nil); c != (Cost{}) {

@@ -27,7 +27,7 @@ func (o OptimOptions) train(seed uint64) train.Options {
 	return train.Options{
 		Epochs: o.Epochs, BatchTokens: o.BatchTokens, Accumulate: o.Accumulate,
 		LR: o.LR, Floor: o.Floor, Warmup: o.Warmup, Decay: o.Decay, Clip: o.Clip,
-		Seed: seed, Checkpoint: o.Checkpoint,
+		Seed: seed, Checkpoint: o.Checkpoint, BF16: o.BF16, Recompute: o.Recompute,
 	}
 }
 

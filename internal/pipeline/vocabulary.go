@@ -9,29 +9,49 @@ import (
 	"github.com/gr2/gr2/internal/rerank"
 	"github.com/gr2/gr2/internal/sid"
 	"github.com/gr2/gr2/internal/sid/fit"
+	"github.com/gr2/gr2/internal/sid/quality"
 	"github.com/gr2/gr2/internal/token"
 )
 
-const sidReportFile = "stats.json"
+// What the sid stage says of its fit, and of the codes.
+const (
+	sidReportFile = "stats.json"
+	qualityFile   = "quality.json"
+)
 
-// sidStage fits semantic IDs to the catalog.
-func (w *world) sidStage(_ context.Context, dir string) error {
+// sidStage fits semantic IDs to the embedding of the catalog.
+func (w *world) sidStage(ctx context.Context, dir string) error {
 	ds, err := w.dataset()
 	if err != nil {
 		return err
 	}
+	emb, err := w.embedding(ctx)
+	if err != nil {
+		return err
+	}
 	o := &w.job.Options.SID
-	index, report, err := fit.Build(ds.Catalog, fit.Options{
-		Dim: o.Dim, Levels: o.Levels, Width: o.Width, Iterations: o.Iterations, Seed: w.job.Options.Seed,
+	f, err := fit.Build(ds.Catalog, emb, fit.Options{
+		Levels: o.Levels, Width: o.Width, Iterations: o.Iterations, Seed: w.job.Options.Seed,
 	})
 	if err != nil {
 		return err
 	}
-	w.say("semantic IDs: %.2f%% unique, %.2f%% before repair", 100*report.Index.Uniqueness, 100*report.Nearest.Uniqueness)
-	if err := durable.Write(filepath.Join(dir, rerank.SIDIndex), index.Write); err != nil {
+	w.say("semantic IDs: %.2f%% unique, %.2f%% before repair", 100*f.Report.Index.Uniqueness, 100*f.Report.Nearest.Uniqueness)
+	if err := durable.WriteJSON(filepath.Join(dir, sidReportFile), f.Report); err != nil {
 		return err
 	}
-	return durable.WriteJSON(filepath.Join(dir, sidReportFile), report)
+	split, err := w.split()
+	if err != nil {
+		return err
+	}
+	measured, err := quality.Measure(f.Index, ds.Catalog, split.Train, w.job.Options.Seed)
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteJSON(filepath.Join(dir, qualityFile), measured); err != nil {
+		return err
+	}
+	return saveSIDs(dir, f.Index, f.Quantizer, f.Assign)
 }
 
 // tokenizerStage trains the byte-level BPE on the catalog's text and appends

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/gr2/gr2/internal/embed"
 	"github.com/gr2/gr2/internal/evidence"
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/market"
@@ -30,6 +31,7 @@ type world struct {
 	orders  map[string]*orderSet
 	stats   *evidence.Stats
 	buckets *evidence.Buckets
+	vectors embed.Matrix // of the items' texts
 	index   *sid.Index
 	tok     *token.Tokenizer
 	builder *prompt.Builder

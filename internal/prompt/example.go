@@ -49,7 +49,8 @@ type SFT struct {
 
 // SFT builds the prompt and the target turn. Weights stand on the assistant's
 // tokens only; those that the grammar forces carry weight only under
-// Options.SyntaxLoss, for under the grammar they are never chosen.
+// Options.SyntaxLoss, for under the grammar they are never chosen. Choices are
+// then learnt among all tokens, without it among those that the grammar allows.
 func (b *Builder) SFT(x SFT) (Example, error) {
 	shown, ranks, ev, err := Reorder(x.Slate, x.Order, x.Ranks, x.Evidence)
 	if err != nil {
@@ -115,7 +116,7 @@ func (b *Builder) weigh(e *Example, from int, slot []int, traceLen int, x SFT) e
 		learnt := place >= x.LossFrom && (x.LossTo == 0 || place < x.LossTo)
 		if learnt && (len(choice) > 1 || b.opt.SyntaxLoss) {
 			weights[i] = x.LambdaO
-			if len(choice) > 1 {
+			if !b.opt.SyntaxLoss { // free decoding has to know by itself what may come
 				allowed[i] = slices.Clone(choice)
 			}
 		}

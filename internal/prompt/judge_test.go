@@ -103,7 +103,7 @@ func TestJudgeTokensAreNeverShown(t *testing.T) {
 // The mask of a choice is what the ranking has left over at its place; forced
 // tokens and places without loss have none.
 func TestAllowedStandsOnChoicesWithLoss(t *testing.T) {
-	b := builder(t, "own", Options{Title: true, SyntaxLoss: true})
+	b := builder(t, "own", Options{Title: true})
 	s := testSlate(0, 1, 2, 3)
 	e := sft(t, b, SFT{Slate: s, Ranking: []int{2, 0, 3, 1}, LossFrom: 1, LossTo: 3, LambdaO: 1})
 	var choices []string
@@ -118,5 +118,11 @@ func TestAllowedStandsOnChoicesWithLoss(t *testing.T) {
 	}
 	if want := []string{"1 of 124", "4 of 24"}; !slices.Equal(choices, want) {
 		t.Errorf("choices %v, want %v", choices, want)
+	}
+	// What is learnt for free decoding is chosen among all tokens.
+	b = builder(t, "own", Options{Title: true, SyntaxLoss: true})
+	e = sft(t, b, SFT{Slate: s, Ranking: []int{2, 0, 3, 1}, LambdaO: 1})
+	if slices.ContainsFunc(e.Allowed, func(list []int32) bool { return list != nil }) {
+		t.Errorf("under the syntax loss choices are masked: %v", e.Allowed)
 	}
 }

@@ -58,7 +58,7 @@ type Options struct {
 
 	MaxTokens  int  `json:"max_tokens" yaml:"max_tokens"`   // budget of a prompt; default no limit
 	TraceMax   int  `json:"trace_max" yaml:"trace_max"`     // tokens of a trace, default 256
-	SyntaxLoss bool `json:"syntax_loss" yaml:"syntax_loss"` // train on tokens that the grammar forces too
+	SyntaxLoss bool `json:"syntax_loss" yaml:"syntax_loss"` // learn answers for free decoding: forced tokens too, choices among all tokens
 }
 
 // Validate reports the first option that makes no sense, and what would.

@@ -3,6 +3,7 @@ package report
 import (
 	"github.com/gr2/gr2/internal/eval"
 	"github.com/gr2/gr2/internal/sid"
+	"github.com/gr2/gr2/internal/sid/quality"
 )
 
 // Data is all that a report shows. Empty parts are left out.
@@ -11,16 +12,23 @@ type Data struct {
 	Summary string // one or two sentences: what was run, on what
 
 	Report    *eval.Report
-	Baselines *Table     // retrieval over the whole catalog, or any other table
-	Curves    []Curve    // see ReadCurves
-	Samples   []Sample   // slates before and after
-	SID       *sid.Stats // of the run's semantic IDs
-	Facts     []Fact     // data set, model, machine
-	Stages    []Fact     // stage and what it took
+	Baselines *Table   // retrieval over the whole catalog, or any other table
+	Curves    []Curve  // see ReadCurves
+	Samples   []Sample // slates before and after
+	SID       *SIDs    // the run's semantic IDs
+	Facts     []Fact   // data set, model, machine
+	Stages    []Fact   // stage and what it took
 
 	Config  string   // the resolved configuration
 	Command string   // what makes the run again
 	Limits  []string // what the reader must know before believing a number
+}
+
+// SIDs describes the semantic IDs of a run.
+type SIDs struct {
+	Quality quality.Report
+	Nearest sid.Stats // were every level the nearest code
+	Errors  []float64 // relative reconstruction error of the first levels
 }
 
 // Fact is a name and its value.

@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -20,32 +21,38 @@ type probeRow struct{ Name, Value, Meaning, Verdict string }
 // probeMeanings explain probes and their numbers by the last part of their
 // name. What is not here is shown without a word.
 var probeMeanings = map[string]string{
-	"valid_rate":         "Share of outputs that are a full permutation of their slate. Under the grammar anything below 100% is a bug.",
-	"copy_rate":          "Share of slates given back exactly as they came. A lift beside a high copy rate comes from few slates.",
-	"shuffled_copy_rate": "The same after shuffling the candidates: copying a random order is not knowledge.",
-	"free":               "Answers decoded without the grammar, on a sample of slates.",
-	"free_valid_rate":    "Share of them that are a full permutation in the right form. A policy read by its judgement need not know how to write.",
-	"free_copy_rate":     "Share of the valid ones that give the slate back as it came.",
-	"invalid":            "The others, by what was wrong first.",
-	"written":            "The rankings that the policy writes under the grammar.",
-	"left_out":           "Impressions of more candidates than a prompt can show; no row counts them.",
-	"fallback_rate":      "Share of slates the policy could not answer, which kept their legacy order.",
-	"position":           "The same slates, shown as they came and shuffled. What changes is position bias.",
-	"correlation":        "Rank correlation of the place shown and the place given, on shuffled slates: 0 means that the shown order does not matter, 1 that it is echoed.",
-	"same_first":         "Share of slates whose first item stays the same when the candidates are shuffled.",
-	"shown":              "Metrics in the incoming order.",
-	"shuffled":           "Metrics after shuffling the candidates.",
-	"change":             "Shuffled minus shown, with 95% intervals.",
-	"id_order":           "Rules that see only item ids or numbers. They must be worthless; where one wins, the protocol leaks the order of the file.",
-	"leak":               "Whether such a rule beats what chance allows.",
-	"advantage":          "Mean AUC of the rule minus 0.5: 0 is chance.",
-	"lift":               "Relative change of R@1 over the incoming order.",
-	"trace_tokens":       "Mean length of the reasoning.",
-	"grounding":          "Share of cited items that are in the prompt.",
-	"prompt_tokens":      "Mean tokens the model reads for a slate.",
-	"output_tokens":      "Mean tokens the model writes for a slate.",
-	"ms":                 "Mean milliseconds for a slate on one core.",
-	"n":                  "Slates.",
+	"valid_rate":      "Share of outputs that are a full permutation of their slate. Under the grammar anything below 100% is a bug.",
+	"copy_rate":       "Share of slates given back exactly as they came. A lift beside a high copy rate comes from few slates.",
+	"moved_copy_rate": "The same in the other order: echoing what is shown is not knowledge.",
+	"free":            "Answers decoded without the grammar, on a sample of slates.",
+	"free_valid_rate": "Share of them that are a full permutation in the right form. A policy read by its judgement need not know how to write.",
+	"free_copy_rate":  "Share of the valid ones that give the slate back as it came.",
+	"invalid":         "The others, by what was wrong first.",
+	"written":         "The rankings that the policy writes under the grammar.",
+	"left_out":        "Impressions of more candidates than a prompt can show; no row counts them.",
+	"fallback_rate":   "Share of slates the policy could not answer, which kept their legacy order.",
+	"shuffled":        "The same slates, shown as they came and shuffled. What changes is position bias.",
+	"reversed":        "The same slates, shown as they came and the last first.",
+	"correlation":     "Rank correlation of the place shown and the place given, in the other order: 1 means that it is echoed. On shuffled slates 0 means that the shown order does not matter; on reversed ones a policy that agrees with the incoming order is below 0.",
+	"same_first":      "Share of slates whose first item stays the same in the other order.",
+	"shown":           "Metrics in the incoming order.",
+	"moved":           "Metrics in the other order.",
+	"change":          "Moved minus shown, with 95% intervals.",
+	"labels":          "The same slates without their grades: an answer that changes has seen them.",
+	"changed":         "Answers that are others without the grades.",
+	"partial":         "Invalid free answers read leniently: the numbers they name, completed by the incoming order.",
+	"credit":          "Mean AUC that partial credit would pay them. A reward that pays it teaches to write nothing.",
+	"incoming":        "Mean AUC of the incoming order on the same slates.",
+	"id_order":        "Rules that see only item ids or numbers. They must be worthless; where one wins, the protocol leaks the order of the file.",
+	"leak":            "Whether such a rule beats what chance allows.",
+	"advantage":       "Mean AUC of the rule minus 0.5: 0 is chance.",
+	"lift":            "Relative change of R@1 over the incoming order.",
+	"trace_tokens":    "Mean length of the reasoning.",
+	"grounding":       "Share of cited items that are in the prompt.",
+	"prompt_tokens":   "Mean tokens the model reads for a slate.",
+	"output_tokens":   "Mean tokens the model writes for a slate.",
+	"ms":              "Mean milliseconds for a slate on one core.",
+	"n":               "Slates.",
 }
 
 // probeGroups flattens the probes of a report in the order of their names.
@@ -141,3 +148,27 @@ func join(path, key string) string {
 }
 
 func lastPart(path string) string { return path[strings.LastIndex(path, " ")+1:] }
+
+// WriteProbes prints the probes of a report as text.
+func WriteProbes(w io.Writer, probes map[string]any) error {
+	groups, err := probeGroups(probes)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		if _, err := fmt.Fprintf(w, "%s\n", g.Name); err != nil {
+			return err
+		}
+		width := 0
+		for _, r := range g.Rows {
+			width = max(width, len(r.Name))
+		}
+		for _, r := range g.Rows {
+			line := strings.TrimRight(fmt.Sprintf("  %-*s  %-24s  %s", width, r.Name, r.Value, r.Meaning), " ")
+			if _, err := fmt.Fprintln(w, line); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

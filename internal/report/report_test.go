@@ -6,12 +6,14 @@ import (
 	"html"
 	"math"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/gr2/gr2/internal/eval"
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/sid"
+	"github.com/gr2/gr2/internal/sid/quality"
 )
 
 func lift(v, low, high float64) map[string]eval.Lift {
@@ -63,7 +65,17 @@ func example() Data {
 			History:    []SampleItem{item("Argan Oil Shampoo, 16 oz", 0)},
 			Candidates: []SampleItem{item("Nail polish, red", 0), item("Sun screen SPF 50 for the whole family with a very long name that does not fit", 1), item("Argan Oil Conditioner, 16 oz", 2), item("Brush", 0)},
 			Trace:      "shampoo, hence conditioner"}},
-		SID:     &sid.Stats{Items: 12101, Uniqueness: .9991, Collisions: 11, Levels: []sid.LevelStats{{Used: 256, Perplexity: 201.4, Prefixes: 256, Largest: 120}}},
+		SID: &SIDs{
+			Quality: quality.Report{
+				Stats:        sid.Stats{Items: 12101, Uniqueness: .9991, Collisions: 11, Levels: []sid.LevelStats{{Used: 256, Perplexity: 201.4, Prefixes: 256, Largest: 120}}},
+				Sharing:      []quality.Sharing{{Items: 1, Codes: 12090}, {Items: 11, Codes: 1}},
+				Purity:       []quality.Purity{{Depth: 2, Items: 12000, Levels: []float64{.71}, Shuffled: []float64{.38}}},
+				CoEngagement: []quality.Agreement{{Pairs: 131413, Shared: .0931, Chance: .0052}},
+				Neighbours:   []quality.Sample{{Neighbour: quality.Neighbour{Item: "B1", Code: []int{17}, Title: "Hair <clip>"}, Near: []quality.Neighbour{{Item: "B2", Code: []int{17}, Title: "Barrette", Shared: 1}}}},
+			},
+			Nearest: sid.Stats{Items: 12101, Uniqueness: .9, Levels: []sid.LevelStats{{Used: 250, Perplexity: 188.5}}},
+			Errors:  []float64{.42},
+		},
 		Facts:   []Fact{{"users", "22,363"}, {"machine", "2 cores, AVX2"}},
 		Stages:  []Fact{{"midtrain", "3,000 steps, 31 min"}},
 		Config:  "seed: 7\nmodel:\n  hidden: 256\n",
@@ -212,5 +224,42 @@ func TestRefuses(t *testing.T) {
 	d.Report.Probes["x"] = math.NaN()
 	if err := Write(&bytes.Buffer{}, d); err == nil || !strings.Contains(err.Error(), "probes") {
 		t.Errorf("a probe that is not a number: %v", err)
+	}
+}
+
+func TestSIDFigures(t *testing.T) {
+	got := render(t, example())
+	for _, want := range []string{
+		"Perplexity of the codes", "nearest code, level 1: 188", "error, level 1: 0.42", "Purity of prefixes, category path to depth 2 (12000 items)",
+		"codes shuffled, level 1: 0.38", "(131413 pairs)", "1 codes have 11 items", "Hair &lt;clip&gt;", "Barrette",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if n := strings.Count(got, "<rect class=\"series"); n != 7 {
+		t.Errorf("%d bars, want 7", n)
+	}
+}
+
+// A bar is as high as its value says.
+func TestBarHeights(t *testing.T) {
+	c := newBarChart("x", "level", []string{"a", "b"}, [][]float64{{1, 0}, {.5, .25}})
+	var heights []float64
+	for _, b := range c.Bars {
+		h, err := strconv.ParseFloat(b.H, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		heights = append(heights, h)
+	}
+	full := heights[0]
+	for i, share := range []float64{1, .5, 0, .25} {
+		if math.Abs(heights[i]-share*full) > .11 {
+			t.Errorf("bar %d is %v high, want %v", i, heights[i], share*full)
+		}
+	}
+	if full < 100 || len(newBarChart("none", "level", []string{"a"}, [][]float64{{0}}).Bars) != 1 {
+		t.Errorf("the highest bar is %v high", full)
 	}
 }

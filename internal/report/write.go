@@ -30,6 +30,7 @@ type page struct {
 	Training []stageCharts
 	Slates   []slateView
 	SIDRows  []sidRow
+	SIDBars  []barChart
 }
 
 // stageCharts are the curves of one stage.
@@ -104,9 +105,10 @@ func newPage(d Data) (*page, error) {
 		p.Slates = append(p.Slates, v)
 	}
 	if d.SID != nil {
-		for i, l := range d.SID.Levels {
+		for i, l := range d.SID.Quality.Levels {
 			p.SIDRows = append(p.SIDRows, sidRow{i + 1, l})
 		}
+		p.SIDBars = sidBars(d.SID)
 	}
 	return p, nil
 }

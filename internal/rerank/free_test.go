@@ -18,7 +18,11 @@ func TestFreeSaysWhyAnAnswerIsInvalid(t *testing.T) {
 	s := w.slate(3, 8, 2)
 	before := mustRerank(t, r, s)
 	for i := range 5 {
-		_, err := r.Free(t.Context(), w.slate(uint64(i), 8, 2))
+		text, err := r.Free(t.Context(), w.slate(uint64(i), 8, 2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = prompt.Parse(text, 8)
 		var invalid *prompt.Invalid
 		if !errors.As(err, &invalid) || !slices.Contains(prompt.Reasons(), invalid.Reason) {
 			t.Fatalf("slate %d: %v, want an *prompt.Invalid with a known reason", i, err)
@@ -45,7 +49,11 @@ func TestFreeReadsAValidAnswer(t *testing.T) {
 	}
 	answer, _, _ := w.parts.Builder.Answer([]int{1, 0}, "")
 	recite(t, w.parts.Model, append(prompted.Tokens[len(prompted.Tokens)-1:], answer...))
-	out, err := r.Free(t.Context(), s)
+	text, err := r.Free(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := prompt.Parse(text, 2)
 	if err != nil || !slices.Equal(out.Ranking, []int{1, 0}) {
 		t.Errorf("%v, %v; want [1 0]", out.Ranking, err)
 	}

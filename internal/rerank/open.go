@@ -58,8 +58,9 @@ func Seal(dir string, c Card) error {
 // OpenOptions choose another policy of the run than its card does. Empty
 // fields choose nothing.
 type OpenOptions struct {
-	Stage string
-	Mode  Mode
+	Stage   string
+	Mode    Mode
+	Weights Weights
 }
 
 // Open opens the policy of a run folder.
@@ -76,7 +77,7 @@ func Open(dir string, opt OpenOptions) (*Reranker, error) {
 	if opt.Mode != "" {
 		card.Mode = opt.Mode
 	}
-	p := Parts{JudgeLayers: card.JudgeLayers}
+	p := Parts{JudgeLayers: card.JudgeLayers, Weights: opt.Weights}
 	if p.Catalog, err = openCatalog(dir); err != nil {
 		return nil, err
 	}
@@ -95,6 +96,9 @@ func Open(dir string, opt OpenOptions) (*Reranker, error) {
 	}
 	if p.Hash, err = card.hash(models); err != nil {
 		return nil, err
+	}
+	if opt.Weights == Int8 {
+		p.Hash += "-" + string(Int8)
 	}
 	r, err := New(p, card.Mode)
 	if err != nil {

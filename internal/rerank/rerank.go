@@ -27,6 +27,25 @@ const (
 	Judge    Mode = "judge"    // order by the judgement at the end of each candidate's line
 )
 
+// Weights is what the model's linear maps multiply by.
+type Weights string
+
+const (
+	Float32 Weights = "float32"
+	Int8    Weights = "int8" // rounded, see infer.NewInt8: faster, and close
+)
+
+// engine makes the engine that multiplies so. No name is Float32.
+func (w Weights) engine(m *lm.Model) (*infer.Engine, error) {
+	switch w {
+	case "", Float32:
+		return infer.New(m)
+	case Int8:
+		return infer.NewInt8(m)
+	}
+	return nil, fault.Usagef("rerank: weights %q; use %q or %q", w, Float32, Int8)
+}
+
 // Parts are what a Reranker is made of. They must belong together; New checks
 // what can be seen.
 type Parts struct {
@@ -38,6 +57,7 @@ type Parts struct {
 	Buckets   *evidence.Buckets // nil when prompts show no evidence
 	// JudgeLayers are those below the judgements of mode Judge; 0 is all.
 	JudgeLayers int
+	Weights     Weights
 	Hash        string // names all of this in replies
 }
 
@@ -76,7 +96,7 @@ func New(p Parts, mode Mode) (*Reranker, error) {
 	if err := checkEvidence(p, opt); err != nil {
 		return nil, err
 	}
-	engine, err := infer.New(p.Model)
+	engine, err := p.Weights.engine(p.Model)
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func newWorld(t testing.TB, seed uint64, change func(*prompt.Options, *lm.Config
 	for i := range items {
 		codes[4*i], codes[4*i+3] = uint8(i%7), uint8(i)
 	}
-	w.index, err = sid.New(sid.CatalogHash(w.ds.Catalog), 4, 256, codes)
+	w.index, err = sid.New(sid.IDs(w.ds.Catalog), 4, 256, codes)
 	check()
 	p := Parts{Catalog: w.ds.Catalog, Hash: "test"}
 	p.Stats, err = evidence.Build(w.ds.Catalog, w.ds.Events, evidence.Options{Users: w.ds.Users})

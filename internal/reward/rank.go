@@ -1,6 +1,8 @@
 package reward
 
 import (
+	"slices"
+
 	"github.com/gr2/gr2/internal/metric"
 )
 
@@ -53,6 +55,45 @@ func (m Metric) Of(s Slate, ranking []int) float64 {
 	}
 	v, _ := j.AUC()
 	return v
+}
+
+// Places are what each place of a full ranking of a usable slate adds to the
+// metric, best first: they sum to Of. What a place adds is settled once it and
+// those before it are filled.
+//
+//	AUC        a positive: the share of the pairs in which it stands before a negative still to come
+//	NDCG       (2^g - 1)/log2(place+1)/Z
+//	Promotion  a positive: (place before - place)/(K times the positives)
+func (m Metric) Places(s Slate, ranking []int) []float64 {
+	out := make([]float64, len(ranking))
+	before := make([]int, len(ranking)) // the incoming place of each candidate
+	for i, c := range s.Incoming {
+		before[c] = i
+	}
+	positives, ideal := 0, slices.Clone(s.Grades)
+	for _, g := range s.Grades {
+		positives += int(min(g, 1))
+	}
+	slices.SortFunc(ideal, func(a, b uint8) int { return int(b) - int(a) })
+	z := 0.0
+	for i, g := range ideal {
+		z += metric.Gain(g) * metric.Discount(i)
+	}
+	negatives := len(ranking) - positives
+	left := negatives
+	for i, c := range ranking {
+		switch g := s.Grades[c]; {
+		case m == NDCG:
+			out[i] = metric.Gain(g) * metric.Discount(i) / z
+		case g == 0:
+			left--
+		case m == Promotion:
+			out[i] = float64(before[c]-i) / float64(positives*len(ranking))
+		default:
+			out[i] = float64(left) / float64(positives*negatives)
+		}
+	}
+	return out
 }
 
 func promotion(s Slate, ranking []int) float64 {

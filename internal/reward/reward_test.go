@@ -312,3 +312,27 @@ func TestValidate(t *testing.T) {
 		}
 	}
 }
+
+// TestPlacesSumToTheMetric: what the places add is the metric, and what the first
+// ones add does not depend on the order of the others.
+func TestPlacesSumToTheMetric(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawSlate(t)
+		k := len(s.Grades)
+		ranking, cut := drawRanking(t, k, "ranking"), rapid.IntRange(0, k).Draw(t, "cut")
+		other := slices.Concat(ranking[:cut], rapid.Permutation(ranking[cut:]).Draw(t, "rest"))
+		for _, m := range Metrics() {
+			sum := 0.0
+			places, others := m.Places(s, ranking), m.Places(s, other)
+			for i, v := range places {
+				sum += v
+				if i < cut && v != others[i] {
+					t.Fatalf("%s: place %d adds %g or %g, by what stands behind place %d", m, i, v, others[i], cut)
+				}
+			}
+			if want := m.Of(s, ranking); math.Abs(sum-want) > 1e-9 {
+				t.Fatalf("%s: the places add %g, the metric is %g", m, sum, want)
+			}
+		}
+	})
+}

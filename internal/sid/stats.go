@@ -2,7 +2,7 @@ package sid
 
 import "math"
 
-// Stats describes how well an index uses its codes.
+// Stats describes how well codes are used.
 type Stats struct {
 	Items      int          `json:"items"`
 	Uniqueness float64      `json:"uniqueness"` // share of items whose code no other item has
@@ -19,27 +19,47 @@ type LevelStats struct {
 	Largest    int     `json:"largest"`    // items under the fullest such prefix
 }
 
-// Stats measures the index.
+// Stats measures the index's catalog.
 func (x *Index) Stats() Stats {
-	s := Stats{Items: x.Len(), Levels: make([]LevelStats, x.levels)}
-	for l := range s.Levels {
-		s.Levels[l] = x.levelStats(l)
+	return measure(x.codes[:x.Len()*x.Levels()], x.Levels(), x.Width())
+}
+
+// Measure is the Stats of codes (items x levels, row-major) that belong to no
+// index.
+func Measure(codes []uint8, levels, width int) (Stats, error) {
+	if err := check(levels, width, codes); err != nil {
+		return Stats{}, err
 	}
-	eachRun(x.keys, 0, func(n int) {
+	return measure(codes, levels, width), nil
+}
+
+func measure(codes []uint8, levels, width int) Stats {
+	items := len(codes) / levels
+	s := Stats{Items: items, Levels: make([]LevelStats, levels)}
+	parts := parting(sortRows(codes, levels, items), codes, levels)
+	for l := range s.Levels {
+		s.Levels[l] = usage(codes, levels, width, l)
+		eachRun(parts, l, func(n int) {
+			s.Levels[l].Prefixes++
+			s.Levels[l].Largest = max(s.Levels[l].Largest, n)
+		})
+	}
+	eachRun(parts, levels-1, func(n int) {
 		if n > 1 {
 			s.Collisions += n
 		}
 	})
-	if s.Items > 0 {
-		s.Uniqueness = 1 - float64(s.Collisions)/float64(s.Items)
+	if items > 0 {
+		s.Uniqueness = 1 - float64(s.Collisions)/float64(items)
 	}
 	return s
 }
 
-func (x *Index) levelStats(level int) LevelStats {
-	counts := make([]int, x.width)
-	for i := level; i < len(x.codes); i += x.levels {
-		counts[x.codes[i]]++
+// usage is how one level's codes are used.
+func usage(codes []uint8, levels, width, level int) LevelStats {
+	counts := make([]int, width)
+	for i := level; i < len(codes); i += levels {
+		counts[codes[i]]++
 	}
 	var s LevelStats
 	entropy := 0.0
@@ -49,25 +69,21 @@ func (x *Index) levelStats(level int) LevelStats {
 			continue
 		}
 		s.Used++
-		p := float64(n) / float64(x.Len())
+		p := float64(n) / float64(len(codes)/levels)
 		entropy -= p * math.Log(p)
 	}
 	if s.Used > 0 {
 		s.Perplexity = math.Exp(entropy)
 	}
-	eachRun(x.keys, 8*uint(x.levels-level-1), func(n int) {
-		s.Prefixes++
-		s.Largest = max(s.Largest, n)
-	})
 	return s
 }
 
-// eachRun calls body with the length of every run of keys (ascending) that are
-// equal after the shift.
-func eachRun(keys []uint64, shift uint, body func(n int)) {
-	for start := 0; start < len(keys); {
+// eachRun calls body with the number of items of every prefix that ends with
+// this level; see parting.
+func eachRun(parts []uint8, level int, body func(n int)) {
+	for start := 0; start < len(parts); {
 		end := start + 1
-		for end < len(keys) && keys[end]>>shift == keys[start]>>shift {
+		for end < len(parts) && int(parts[end]) > level {
 			end++
 		}
 		body(end - start)

@@ -1,6 +1,11 @@
 package sid
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+
+	"github.com/gr2/gr2/internal/fault"
+)
 
 // The tokens around a code.
 const (
@@ -39,4 +44,21 @@ func (x *Index) Tokens(item int32) []string {
 		out = append(out, TokenName(l, c))
 	}
 	return append(out, EndToken)
+}
+
+// ParseTokens reads a semantic ID spelled in tokens, or the first levels of one,
+// with or without begin and end.
+func ParseTokens(s string) ([]uint8, error) {
+	rest := strings.TrimSuffix(strings.TrimPrefix(s, BeginToken), EndToken)
+	var code []uint8
+	for rest != "" {
+		head := "<s_" + string(rune('a'+len(code))) + "_"
+		number, tail, closed := strings.Cut(strings.TrimPrefix(rest, head), ">")
+		c, err := strconv.ParseUint(number, 10, 8)
+		if !strings.HasPrefix(rest, head) || !closed || err != nil || number != strconv.FormatUint(c, 10) || len(code) == maxLevels {
+			return nil, fault.Inputf("sid: %q is not a token of level %d, such as %s", rest, len(code)+1, TokenName(len(code), 97))
+		}
+		code, rest = append(code, uint8(c)), tail
+	}
+	return code, nil
 }

@@ -70,7 +70,14 @@ func (t *Tokenizer) GGUF(c Config, rows int) (map[string]any, error) {
 		a, b := p.split()
 		merges[i] = printable(t.model.names[a]) + " " + printable(t.model.names[b])
 	}
-	first := postBOS(t.post)
+	first := ""
+	before, _, err := t.Frame()
+	if err != nil {
+		return nil, err
+	}
+	if len(before) > 0 {
+		first = t.names[before[0]]
+	}
 	meta := map[string]any{
 		ggufModel: "gpt2", ggufPre: pre.name,
 		ggufTokens: names, ggufTypes: types, ggufMerges: merges,
@@ -134,33 +141,6 @@ func (t *Tokenizer) ggufVocabulary(rows int) (names []string, types []int32, err
 		}
 	}
 	return names, types, nil
-}
-
-// postJSON is a post_processor as far as it puts tokens before a text.
-type postJSON struct {
-	Type       string     `json:"type"`
-	Processors []postJSON `json:"processors,omitempty"`
-	Single     []partJSON `json:"single,omitempty"`
-}
-
-type partJSON struct {
-	Special *struct {
-		ID string `json:"id"`
-	} `json:"SpecialToken"`
-}
-
-// postBOS is the token that a post_processor puts before every text, "" for none.
-func postBOS(raw []byte) string {
-	var p postJSON
-	if json.Unmarshal(raw, &p) != nil {
-		return ""
-	}
-	for _, p := range append([]postJSON{p}, p.Processors...) {
-		if p.Type == "TemplateProcessing" && len(p.Single) > 0 && p.Single[0].Special != nil {
-			return p.Single[0].Special.ID
-		}
-	}
-	return ""
 }
 
 // templateBOS is a post_processor that puts one token before every text.

@@ -208,7 +208,11 @@ func TestReadGGUFBeginning(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if have := postBOS(back.post); have != c.want {
+		before, after, err := back.Frame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if have := back.Decode(before); have != c.want || len(after) > 0 {
 			t.Errorf("%s, add_bos_token %v: begins with %q, want %q", c.pre, c.says, have, c.want)
 		}
 	}

@@ -303,7 +303,7 @@ func (m *bpe) readMerges(merges []mergeJSON) error {
 func (t *Tokenizer) Write(w io.Writer) error {
 	f := fileJSON{
 		Version:       "1.0",
-		AddedTokens:   t.added.tokens,
+		AddedTokens:   append([]addedToken{}, t.added.tokens...), // an empty list where there are none: the library refuses null
 		PreTokenizer:  t.pattern.step(),
 		PostProcessor: t.post,
 		Decoder:       byteLevelStep(true),

@@ -290,3 +290,18 @@ func BenchmarkEncodeTextUncached(b *testing.B) {
 		}
 	}
 }
+
+// Hugging Face's library refuses a file whose list of added tokens is null.
+func TestWriteWithoutAddedTokens(t *testing.T) {
+	tok, err := Train(slices.Values(sample), Options{VocabSize: 300})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file bytes.Buffer
+	if err := tok.Write(&file); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(file.String(), `"added_tokens": []`) {
+		t.Errorf("%.200s", file.String())
+	}
+}

@@ -36,6 +36,8 @@ type Options struct {
 	// Clip bounds the global norm of the gradient.
 	Clip float64
 	Seed uint64
+	// BF16 is that of nn.Tape, Recompute that of nn.Decoder.
+	BF16, Recompute bool
 	// Checkpoint is the number of steps between two checkpoints.
 	Checkpoint int
 	// Validations is how often Validate is called, evenly spaced, the last

@@ -70,7 +70,7 @@ func (r *Run) Memory() (state, step int) {
 		state += 4 * 4 * len(t.Data)
 	}
 	n := r.Options.BatchTokens
-	step = nn.StepBytes(r.Model.Config, false, n, n)
+	step = nn.StepBytes(r.Model.Config, r.Options.Recompute, n, n)
 	if r.Options.Dropout > 0 {
 		step += nn.DropoutBytes(r.Model.Config, n)
 	}
@@ -106,6 +106,7 @@ func (r *Run) Do(ctx context.Context) (Result, error) {
 	l := &loop{Run: r, decoder: nn.NewDecoder(r.Model), tape: nn.NewTape(), feed: newFeed(r.Source, &r.Options), began: time.Now()}
 	l.freeze()
 	o := &r.Options
+	l.tape.BF16, l.decoder.Recompute = o.BF16, o.Recompute
 	if err := l.decoder.ReadEarly(o.JudgeLayers % r.Model.Config.Layers); err != nil {
 		return Result{}, err
 	}

@@ -25,7 +25,10 @@ type isa struct {
 	products   byteProducts
 	byteRows   int   // of A that dotBytes takes at most
 	byteAcross []int // panels that dotBytes takes at a time, falling to 1
-	bytesOnly  bool  // all else is as in another instruction set
+
+	kernels  []func()        // what is written
+	encoding *encoding       // nil where the assembler knows all instructions
+	multiply func(ops ...Op) // of micro's steps
 }
 
 // instructions hide how an instruction set masks, rounds and shuffles. A mask
@@ -67,17 +70,27 @@ var isas = map[string]*isa{
 		instructions: avx2{}, suffix: "AVX2", title: "AVX2 and FMA", lanes: 8, bytes: 32,
 		mr: 6, nv: 2, across: []int{6, 8}, rows: 3, stripes: []int{8, 4},
 		products: pairs{}, byteRows: 2, byteAcross: []int{1},
+		multiply: VFMADD231PS, kernels: allKernels,
 	},
 	"avxvnni": {
 		instructions: avx2{}, suffix: "AVXVNNI", title: "AVX-VNNI", lanes: 8, bytes: 32,
-		products: vnni{}, byteRows: 6, byteAcross: []int{1}, bytesOnly: true,
+		products: vnni{}, byteRows: 6, byteAcross: []int{1},
+		kernels: []func(){byteKernels}, encoding: vexDotBytes,
 	},
 	"avx512": {
 		instructions: avx512{}, suffix: "AVX512", title: "AVX-512", lanes: 16, bytes: 64,
 		mr: 12, nv: 2, across: []int{12, 16}, rows: 6, stripes: []int{8, 4},
 		products: vnni{}, byteRows: 6, byteAcross: []int{4, 1},
+		multiply: VFMADD231PS, kernels: allKernels,
+	},
+	"avx512bf16": {
+		instructions: avx512{}, suffix: "AVX512", title: "AVX512_BF16", lanes: 16, bytes: 64,
+		mr: 12, nv: 2,
+		multiply: VPDPBUSD, kernels: []func(){pairKernels}, encoding: dotPairs,
 	},
 }
+
+var allKernels = []func(){matrixKernels, rowKernels, rounding, byteKernels}
 
 // values are the constants of the kernels.
 var values = map[string]float32{
@@ -85,6 +98,8 @@ var values = map[string]float32{
 	"lowest": float32(math.Inf(-1)),
 
 	// Of bits and integers.
+	"half": math.Float32frombits(0x7fff), "lowestBit": math.Float32frombits(1),
+	"upper": math.Float32frombits(0xffff << 16), "quiet": math.Float32frombits(1 << 22),
 	"magnitude": math.Float32frombits(1<<31 - 1), "byteZero": math.Float32frombits(128),
 
 	// exp; the names say what for.

@@ -2,7 +2,7 @@
 //
 //	cd internal/kernel/_gen && go run . -isa avx2 -out ../avx2_amd64.s -stubs ../avx2_amd64.go -pkg kernel
 //
-// and likewise for -isa avxvnni and avx512.
+// and likewise for -isa avxvnni, avx512 and avx512bf16.
 // Its output is committed, so building gr2 needs neither this program nor avo.
 package main
 
@@ -17,21 +17,18 @@ import (
 )
 
 func main() {
-	name := flag.String("isa", "avx2", "instruction set to write for: avx2, avxvnni or avx512")
+	name := flag.String("isa", "avx2", "instruction set to write for: avx2, avxvnni, avx512 or avx512bf16")
 	flag.Parse()
 	if cpu = isas[*name]; cpu == nil {
 		log.Fatalf("gen: unknown instruction set %q", *name)
 	}
 	ConstraintExpr("amd64,!noasm")
-	if !cpu.bytesOnly {
-		matrixKernels()
-		rowKernels()
-		rounding()
+	for _, write := range cpu.kernels {
+		write()
 	}
-	byteKernels()
 	Generate()
-	if out := flag.Lookup("out").Value.String(); cpu.bytesOnly && out != "" {
-		if err := encodeVEX(out); err != nil {
+	if out := flag.Lookup("out").Value.String(); cpu.encoding != nil && out != "" {
+		if err := cpu.encoding.apply(out); err != nil {
 			log.Fatalf("gen: %v", err)
 		}
 	}
@@ -40,9 +37,14 @@ func main() {
 // function starts the assembly of name and size for the instruction set, which
 // name+"Portable" specifies; limits says for which arguments.
 func function(name, size, signature, limits string) {
+	specified(name, size, signature, "is "+name+"Portable", limits)
+}
+
+// specified starts the assembly of a function of which doc says what it is.
+func specified(name, size, signature, doc, limits string) {
 	TEXT(name+size+cpu.suffix, NOSPLIT, signature)
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s%s%s is %sPortable for %s%s.", name, size, cpu.suffix, name, cpu.title, limits))
+	Doc(fmt.Sprintf("%s%s%s %s for %s%s.", name, size, cpu.suffix, doc, cpu.title, limits))
 }
 
 // leave ends a function.

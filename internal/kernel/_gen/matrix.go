@@ -9,9 +9,7 @@ import (
 )
 
 func matrixKernels() {
-	for rows := cpu.mr / 3; rows <= cpu.mr; rows += cpu.mr / 3 {
-		micro(rows, cpu.nv)
-	}
+	microKernels("micro", "is microPortable")
 	for _, rows := range cpu.across {
 		transpose(rows)
 	}
@@ -23,14 +21,21 @@ func matrixKernels() {
 	}
 }
 
+// microKernels writes micro for whole tiles, for two thirds and for one third.
+func microKernels(name, doc string) {
+	for rows := cpu.mr / 3; rows <= cpu.mr; rows += cpu.mr / 3 {
+		micro(name, doc, rows, cpu.nv)
+	}
+}
+
 // micro is a column of tiles of C, each of which stays in registers: rows of nv
 // vectors. With 6x2 vectors of eight it takes twelve accumulators, two vectors of
 // B and two broadcasts of A. Tiles of fewer rows than the panels of A are for the
 // bottom of C.
-func micro(rows, nv int) {
-	name := fmt.Sprintf("micro%d", rows)
-	function("micro", fmt.Sprint(rows), "func(tiles, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int)",
-		fmt.Sprintf(", with tiles of %dx%d", rows, nv*cpu.lanes))
+func micro(kernel, doc string, rows, nv int) {
+	name := fmt.Sprint(kernel, rows)
+	specified(kernel, fmt.Sprint(rows), "func(tiles, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int)",
+		doc, fmt.Sprintf(", with tiles of %dx%d", rows, nv*cpu.lanes))
 	tiles, a, c, ldc := integer("tiles"), base("a"), base("c"), stride("ldc")
 	countdown(name+"tile", tiles, 1, func() {
 		b := base("b")
@@ -80,7 +85,7 @@ func microStep(acc [][]VecVirtual, a, b GPVirtual, at int) {
 		x := cpu.vector()
 		VBROADCASTSS(Mem{Base: a, Disp: 4 * (at*cpu.mr + i)}, x)
 		for j := range bs {
-			VFMADD231PS(bs[j], x, acc[i][j])
+			cpu.multiply(bs[j], x, acc[i][j])
 		}
 	}
 }

@@ -16,12 +16,13 @@ type GemmCase struct {
 	M, N, K          int
 	PadA, PadB, PadC int // elements between rows
 	Alpha, Beta      float32
+	BF16             bool // GemmBF16
 	Seed             uint64
 }
 
 func (g GemmCase) String() string {
-	return fmt.Sprintf("Gemm(%t, %t, %d, %d, %d) alpha=%g beta=%g pads=%d,%d,%d seed=%d",
-		g.TransA, g.TransB, g.M, g.N, g.K, g.Alpha, g.Beta, g.PadA, g.PadB, g.PadC, g.Seed)
+	return fmt.Sprintf("Gemm(%t, %t, %d, %d, %d) alpha=%g beta=%g pads=%d,%d,%d bf16=%t seed=%d",
+		g.TransA, g.TransB, g.M, g.N, g.K, g.Alpha, g.Beta, g.PadA, g.PadB, g.PadC, g.BF16, g.Seed)
 }
 
 // matrix is a stored operand and its stride.
@@ -66,7 +67,11 @@ func (g GemmCase) run(m *memory, edit func(a, b matrix)) (c matrix, want, scale 
 		edit(a, b)
 	}
 	want, scale = g.exact(a, b, c)
-	kernel.Gemm(g.TransA, g.TransB, g.M, g.N, g.K, g.Alpha, a.data, a.ld, b.data, b.ld, g.Beta, c.data, c.ld)
+	multiply := kernel.Gemm
+	if g.BF16 {
+		multiply = kernel.GemmBF16
+	}
+	multiply(g.TransA, g.TransB, g.M, g.N, g.K, g.Alpha, a.data, a.ld, b.data, b.ld, g.Beta, c.data, c.ld)
 	m.check(g.String())
 	return c, want, scale
 }
@@ -79,7 +84,7 @@ func (g GemmCase) exact(a, b, c matrix) (want, scale []float64) {
 			var sum, size float64
 			if g.Alpha != 0 {
 				for p := range g.K {
-					x := float64(*a.at(i, p)) * float64(*b.at(p, j))
+					x := g.element(*a.at(i, p)) * g.element(*b.at(p, j))
 					sum += x
 					size += math.Abs(x)
 				}
@@ -96,6 +101,21 @@ func (g GemmCase) exact(a, b, c matrix) (want, scale []float64) {
 		}
 	}
 	return want, scale
+}
+
+// element is an operand's element as it is multiplied.
+func (g GemmCase) element(x float32) float64 {
+	if !g.BF16 || g.M <= 64 || x != x || math.IsInf(float64(x), 0) {
+		return float64(x)
+	}
+	// The neighbours among numbers of 8 significant bits.
+	below := math.Float32frombits(math.Float32bits(x) &^ 0xffff)
+	above := math.Float32frombits(math.Float32bits(below) + 1<<16)
+	down, up := math.Abs(float64(x)-float64(below)), math.Abs(float64(above)-float64(x))
+	if up < down || up == down && math.Float32bits(below)&(1<<16) != 0 {
+		return float64(above)
+	}
+	return float64(below)
 }
 
 // epsilon is the unit of rounding of float32.
@@ -139,6 +159,7 @@ func drawGemm(t *rapid.T) GemmCase {
 		PadA: pad.Draw(t, "padA"), PadB: pad.Draw(t, "padB"), PadC: pad.Draw(t, "padC"),
 		Alpha: rapid.SampledFrom([]float32{1, 1, -0.5, 0}).Draw(t, "alpha"),
 		Beta:  rapid.SampledFrom([]float32{0, 0, 1, -2}).Draw(t, "beta"),
+		BF16:  rapid.Bool().Draw(t, "bf16"),
 		Seed:  rapid.Uint64().Draw(t, "seed"),
 	}
 }
@@ -155,9 +176,11 @@ func conformBlocks(t *testing.T) {
 	for _, rows := range []int{3, 100} {
 		for _, trans := range []bool{false, true} {
 			for _, nk := range [][2]int{{19, 1100}, {1700, 250}, {500, 1000}} {
-				GemmCase{
-					TransA: trans, TransB: !trans, M: rows, N: nk[0], K: nk[1], Alpha: 1, Beta: 0.5, Seed: 7,
-				}.check(t, m)
+				for _, narrow := range []bool{false, true} {
+					GemmCase{
+						TransA: trans, TransB: !trans, M: rows, N: nk[0], K: nk[1], Alpha: 1, Beta: 0.5, BF16: narrow, Seed: 7,
+					}.check(t, m)
+				}
 			}
 		}
 	}
@@ -196,6 +219,7 @@ func conformThreads(t *testing.T) {
 		{M: 7, N: 131, K: 260},
 		{M: 100, N: 300, K: 280, TransB: true},
 		{M: 300, N: 50, K: 290, TransA: true},
+		{M: 200, N: 90, K: 291, TransA: true, BF16: true},
 	} {
 		g.Alpha, g.Seed = 1, 11
 		var first []uint32

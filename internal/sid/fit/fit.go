@@ -5,7 +5,6 @@ import (
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/sid"
-	"github.com/gr2/gr2/internal/text"
 )
 
 // What an index can hold: see package sid.
@@ -16,7 +15,6 @@ const (
 
 // Options of a fit. A zero field, but Seed, takes its default.
 type Options struct {
-	Dim        int    `json:"dim"`        // of the embedding; default 128, fewer when the catalog's rank is lower
 	Levels     int    `json:"levels"`     // of a code; default 4
 	Width      int    `json:"width"`      // codes a level; default 256
 	Iterations int    `json:"iterations"` // of k-means, at most; default 25
@@ -33,7 +31,7 @@ func (o Options) withDefaults() Options {
 	for _, f := range []struct {
 		field *int
 		value int
-	}{{&o.Dim, 128}, {&o.Levels, sid.Levels}, {&o.Width, sid.Width}, {&o.Iterations, 25}, {&o.Sample, 200_000}} {
+	}{{&o.Levels, sid.Levels}, {&o.Width, sid.Width}, {&o.Iterations, 25}, {&o.Sample, 200_000}} {
 		if *f.field == 0 {
 			*f.field = f.value
 		}
@@ -48,8 +46,6 @@ func (o Options) withDefaults() Options {
 func (o Options) Validate() error {
 	o = o.withDefaults()
 	switch {
-	case o.Dim < 1 || o.Dim > 4096:
-		return fault.Usagef("sid: dim %d; use 1 to 4096", o.Dim)
 	case o.Levels < 1 || o.Levels > maxLevels:
 		return fault.Usagef("sid: levels %d; use 1 to %d", o.Levels, maxLevels)
 	case o.Width < 2 || o.Width > maxWidth:
@@ -67,52 +63,53 @@ func (o Options) Validate() error {
 // Report says how a fit went.
 type Report struct {
 	Options Options   `json:"options"`
-	Dim     int       `json:"dim"`     // of the embedding in fact
+	Dim     int       `json:"dim"`     // of the embedding
 	Error   float64   `json:"error"`   // mean squared distance from an embedding to the sum of its nearest centroids, over mean squared length
+	Errors  []float64 `json:"errors"`  // the same of the first levels alone, by their number from 1
 	Nearest sid.Stats `json:"nearest"` // were every level the nearest code: collisions and all
 	Index   sid.Stats `json:"index"`   // as assigned
 }
 
-// Build fits semantic IDs for the catalog.
-func Build(catalog *market.Catalog, opt Options) (*sid.Index, Report, error) {
+// Fitted is the semantic IDs of a catalog and what gives later items theirs: see
+// Grow.
+type Fitted struct {
+	Index     *sid.Index
+	Quantizer *Quantizer
+	Assign    AssignOptions
+	Report    Report
+}
+
+// Build fits semantic IDs for the catalog by the embedding of its items' texts,
+// (items, dim).
+func Build(catalog *market.Catalog, emb embed.Matrix, opt Options) (*Fitted, error) {
 	if err := opt.Validate(); err != nil {
-		return nil, Report{}, err
+		return nil, err
 	}
 	opt = opt.withDefaults()
 	if catalog.Len() == 0 {
-		return nil, Report{}, fault.Inputf("sid: the catalog has no items")
+		return nil, fault.Inputf("sid: the catalog has no items")
 	}
-	emb := embed.TFIDF(itemTexts(catalog), opt.Dim, opt.Seed)
+	if emb.Rows != catalog.Len() {
+		return nil, fault.Inputf("sid: %d embeddings for %d items", emb.Rows, catalog.Len())
+	}
 	q, err := RQKMeans(emb, opt)
 	if err != nil {
-		return nil, Report{}, err
+		return nil, err
 	}
-	ids := make([]string, catalog.Len())
-	for i := range ids {
-		ids[i] = catalog.Items[i].ID
-	}
+	ids := sid.IDs(catalog)
 	nearest := q.Books.Nearest(emb)
-	codes, err := Assign(q, emb, ids, AssignOptions{Rule: Free, Seed: opt.Seed})
+	before, err := sid.Measure(nearest, opt.Levels, opt.Width)
 	if err != nil {
-		return nil, Report{}, err
+		return nil, err
 	}
-	hash := sid.CatalogHash(catalog)
-	before, err := sid.New(hash, opt.Levels, opt.Width, nearest)
+	assign := AssignOptions{Rule: Free, Seed: opt.Seed}
+	codes, err := Assign(q, emb, ids, assign)
 	if err != nil {
-		return nil, Report{}, err
+		return nil, err
 	}
-	index, err := sid.New(hash, opt.Levels, opt.Width, codes)
+	index, err := sid.New(ids, opt.Levels, opt.Width, codes)
 	if err != nil {
-		return nil, Report{}, err
+		return nil, err
 	}
-	report := Report{opt, emb.Cols, q.RelativeError(emb, nearest), before.Stats(), index.Stats()}
-	return index, report, nil
-}
-
-func itemTexts(catalog *market.Catalog) []string {
-	docs := make([]string, catalog.Len())
-	for i := range docs {
-		docs[i] = text.ItemText(&catalog.Items[i])
-	}
-	return docs
+	return &Fitted{index, q, assign, Report{opt, emb.Cols, q.RelativeError(emb, nearest), q.levelErrors(emb, nearest), before, index.Stats()}}, nil
 }

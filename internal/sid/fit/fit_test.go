@@ -10,6 +10,8 @@ import (
 	"github.com/gr2/gr2/internal/kernel"
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/rng"
+	"github.com/gr2/gr2/internal/sid"
+	"github.com/gr2/gr2/internal/text"
 )
 
 func catalogOf(t testing.TB, titles ...string) *market.Catalog {
@@ -23,6 +25,19 @@ func catalogOf(t testing.TB, titles ...string) *market.Catalog {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// build is Build by an LSA embedding of dim columns.
+func build(c *market.Catalog, dim int, opt Options) (*sid.Index, Report, error) {
+	texts := make([]string, c.Len())
+	for i := range texts {
+		texts[i] = text.ItemText(&c.Items[i])
+	}
+	f, err := Build(c, embed.TFIDF(texts, dim, opt.Seed), opt)
+	if err != nil {
+		return nil, Report{}, err
+	}
+	return f.Index, f.Report, nil
 }
 
 // topics makes n titles of words drawn from a few topics.
@@ -46,7 +61,7 @@ func TestTinyCatalogs(t *testing.T) {
 		"same text":  {"soap", "soap", "soap", "soap", "soap"},
 		"some empty": {"soap", "", "soap dish", "", "..."},
 	} {
-		index, report, err := Build(catalogOf(t, titles...), Options{Seed: 3})
+		index, report, err := build(catalogOf(t, titles...), 128, Options{Seed: 3})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -63,7 +78,7 @@ func TestIdenticalItemsStayUnique(t *testing.T) {
 	for range 60 {
 		titles = append(titles, "the very same thing")
 	}
-	index, report, err := Build(catalogOf(t, titles...), Options{Levels: 3, Width: 8, Seed: 5})
+	index, report, err := build(catalogOf(t, titles...), 128, Options{Levels: 3, Width: 8, Seed: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,11 +101,11 @@ func TestIdenticalItemsStayUnique(t *testing.T) {
 func TestFullCapacityAndBeyond(t *testing.T) {
 	opt := Options{Levels: 2, Width: 4, Seed: 1}
 	titles := topics(16, 2)
-	_, report, err := Build(catalogOf(t, titles...), opt)
+	_, report, err := build(catalogOf(t, titles...), 128, opt)
 	if err != nil || report.Index.Uniqueness != 1 {
 		t.Errorf("16 items in 16 places: %v, %+v", err, report.Index)
 	}
-	_, _, err = Build(catalogOf(t, append(titles, "one more")...), opt)
+	_, _, err = build(catalogOf(t, append(titles, "one more")...), 128, opt)
 	if fault.KindOf(err) != fault.Usage {
 		t.Errorf("17 items in 16 places: %v", err)
 	}
@@ -98,13 +113,16 @@ func TestFullCapacityAndBeyond(t *testing.T) {
 
 func TestBadOptions(t *testing.T) {
 	c := catalogOf(t, "soap")
-	for _, opt := range []Options{{Dim: -1}, {Levels: 9}, {Levels: -1}, {Width: 257}, {Width: 1}, {Iterations: -2}, {Sample: -1}, {Slack: -1}} {
-		if _, _, err := Build(c, opt); fault.KindOf(err) != fault.Usage {
+	for _, opt := range []Options{{Levels: 9}, {Levels: -1}, {Width: 257}, {Width: 1}, {Iterations: -2}, {Sample: -1}, {Slack: -1}} {
+		if _, _, err := build(c, 128, opt); fault.KindOf(err) != fault.Usage {
 			t.Errorf("%+v: %v", opt, err)
 		}
 	}
-	if _, _, err := Build(catalogOf(t), Options{}); fault.KindOf(err) != fault.Input {
+	if _, _, err := build(catalogOf(t), 128, Options{}); fault.KindOf(err) != fault.Input {
 		t.Errorf("empty catalog: %v", err)
+	}
+	if _, err := Build(c, embed.NewMatrix(2, 4), Options{}); fault.KindOf(err) != fault.Input {
+		t.Errorf("two embeddings for one item: %v", err)
 	}
 }
 
@@ -113,7 +131,7 @@ func TestSameSeedSameCodesWhateverThreads(t *testing.T) {
 	codes := func(threads int, seed uint64) []uint8 {
 		defer kernel.SetThreads(kernel.Threads())
 		kernel.SetThreads(threads)
-		index, _, err := Build(c, Options{Width: 16, Dim: 24, Seed: seed})
+		index, _, err := build(c, 24, Options{Width: 16, Seed: seed})
 		if err != nil {
 			t.Fatal(err)
 		}

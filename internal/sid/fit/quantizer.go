@@ -163,13 +163,28 @@ func (b *Codebooks) capacity(n int) int {
 // sums of their centroids, over the mean squared length of the rows. A code
 // without a centroid adds nothing to its sum.
 func (q *Quantizer) RelativeError(latent embed.Matrix, codes []uint8) float64 {
+	return q.errorOf(latent, codes, len(q.Books.Levels))
+}
+
+// levelErrors is the RelativeError of the first level, of the first two, and so
+// on.
+func (q *Quantizer) levelErrors(latent embed.Matrix, codes []uint8) []float64 {
+	errors := make([]float64, len(q.Books.Levels))
+	for l := range errors {
+		errors[l] = q.errorOf(latent, codes, l+1)
+	}
+	return errors
+}
+
+// errorOf is the RelativeError of the first n levels.
+func (q *Quantizer) errorOf(latent embed.Matrix, codes []uint8, n int) float64 {
 	left, total := 0.0, 0.0
 	residual := make([]float32, latent.Cols)
 	levels := len(q.Books.Levels)
 	for i := range latent.Rows {
 		row := latent.Row(i)
 		total += float64(kernel.Dot(row, row))
-		q.Books.residual(row, codes[i*levels:(i+1)*levels], residual)
+		q.Books.residual(row, codes[i*levels:i*levels+n], residual)
 		left += float64(kernel.Dot(residual, residual))
 	}
 	if total == 0 {

@@ -34,7 +34,7 @@ func amazon(t *testing.T, folder, name string) *market.Dataset {
 func TestBeauty(t *testing.T) {
 	ds := amazon(t, "amazon_beauty", "Beauty")
 	began := time.Now()
-	index, report, err := Build(ds.Catalog, Options{Seed: 1})
+	index, report, err := build(ds.Catalog, 128, Options{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,11 +18,20 @@ import (
 
 func indexOf(t testing.TB, levels, width int, codes []uint8) *sid.Index {
 	t.Helper()
-	x, err := sid.New(sid.Hash{}, levels, width, codes)
+	x, err := sid.New(names(len(codes)/levels), levels, width, codes)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return x
+}
+
+// names is n item ids.
+func names(n int) []string {
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = fmt.Sprint(i)
+	}
+	return ids
 }
 
 // grid is n items with the digits of their number, most significant first, as
@@ -53,7 +62,7 @@ func drawIndex(t *rapid.T) *sid.Index {
 	width := rapid.SampledFrom([]int{2, 3, 8}).Draw(t, "width")
 	n := rapid.IntRange(1, 60).Draw(t, "items")
 	code := rapid.Custom(func(t *rapid.T) uint8 { return uint8(rapid.IntRange(0, width-1).Draw(t, "code")) })
-	x, err := sid.New(sid.Hash{}, levels, width, rapid.SliceOfN(code, n*levels, n*levels).Draw(t, "codes"))
+	x, err := sid.New(names(n), levels, width, rapid.SliceOfN(code, n*levels, n*levels).Draw(t, "codes"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,8 +90,7 @@ func (r *Recommender) search(ctx context.Context, queries []baseline.Query, widt
 func (r *Recommender) groups(list []infer.Hypothesis, history []market.Visit, keepSeen bool) []group {
 	groups := make([]group, len(list))
 	for i, h := range list {
-		n := &r.trie.nodes[h.Node]
-		g := group{r.trie.items[n.from:n.to], h.LogProb}
+		g := group{r.trie.items(h.Node), h.LogProb}
 		if !keepSeen {
 			g.items = unseen(g.items, history)
 		}
@@ -134,23 +133,37 @@ func (r *Recommender) Recommend(ctx context.Context, queries []baseline.Query, k
 	return out, err
 }
 
-// Evaluate measures the recommendations against what followed, target by target,
-// by the protocol of package baseline: on items, in the whole catalog, items of
-// the history left out unless keepSeen, items of equal score at their expected
-// rank. What the beam does not find is a miss.
+// Ranks are the expected ranks, from 1, that the items of each target have in the
+// recommendations, +Inf for those that the beam does not find. The protocol is
+// that of package baseline: ranks of items in the whole catalog, items of the
+// history left out unless keepSeen, items of equal score at their expected rank.
+func (r *Recommender) Ranks(ctx context.Context, targets []market.Target, keepSeen bool) ([][]float64, error) {
+	return r.ranks(ctx, targets, r.options.Beam, keepSeen)
+}
+
+func (r *Recommender) ranks(ctx context.Context, targets []market.Target, width int, keepSeen bool) ([][]float64, error) {
+	queries := make([]baseline.Query, len(targets))
+	for i, t := range targets {
+		queries[i] = baseline.Query{History: t.History, Now: t.Time}
+	}
+	each := make([][]float64, len(targets))
+	err := r.search(ctx, queries, width, keepSeen, func(i int, found []group) {
+		each[i] = ranks(found, targets[i].Items)
+	})
+	return each, err
+}
+
+// Evaluate measures Ranks target by target.
 func (r *Recommender) Evaluate(ctx context.Context, targets []market.Target, keepSeen bool) ([]baseline.Measures, error) {
 	return r.evaluate(ctx, targets, r.options.Beam, keepSeen)
 }
 
 func (r *Recommender) evaluate(ctx context.Context, targets []market.Target, width int, keepSeen bool) ([]baseline.Measures, error) {
-	queries := make([]baseline.Query, len(targets))
-	for i, t := range targets {
-		queries[i] = baseline.Query{History: t.History, Now: t.Time}
+	ranks, err := r.ranks(ctx, targets, width, keepSeen)
+	each := make([]baseline.Measures, len(ranks))
+	for i := range each {
+		each[i] = baseline.Measured(ranks[i])
 	}
-	each := make([]baseline.Measures, len(targets))
-	err := r.search(ctx, queries, width, keepSeen, func(i int, found []group) {
-		each[i] = baseline.Measured(ranks(found, targets[i].Items))
-	})
 	return each, err
 }
 

@@ -15,7 +15,7 @@ type vocabulary struct {
 }
 
 func newVocabulary(t *trie, gaps bool) vocabulary {
-	return vocabulary{trie: t, begin: int32(t.levels * t.width), gaps: gaps}
+	return vocabulary{trie: t, begin: int32(t.Levels() * t.Width()), gaps: gaps}
 }
 
 // size is rounded up to whole vectors.

@@ -1,98 +1,73 @@
 package nextitem
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/sid"
 )
 
-// trie is the codes of a catalog for infer.Beam. Its nodes are numbered in
-// depth-first order from 0, the root.
+// trie is the trie of an index for infer.Beam: its nodes by their numbers, and
+// the tokens of the model that lead to them.
 type trie struct {
-	levels int
-	width  int
-	nodes  []node
-	items  []int32 // by code, then by number
-	place  []int32 // of each item in items
-}
-
-// node is a prefix of codes. Without children it is a whole code.
-type node struct {
-	tokens, next []int32 // of its children
-	from, to     int32   // its items, as places
+	*sid.Index
+	tokens []int32 // that lead to each node; the root's means nothing
+	nodes  []int32 // 0, 1, 2...
+	place  []int32 // of each item in the order of codes
 }
 
 func newTrie(index *sid.Index) *trie {
-	t := &trie{levels: index.Levels(), width: index.Width(), items: make([]int32, index.Len()), place: make([]int32, index.Len())}
-	for i := range t.items {
-		t.items[i] = int32(i)
+	t := &trie{index, make([]int32, index.Nodes()), make([]int32, index.Nodes()), make([]int32, index.Len())}
+	for i := range t.nodes {
+		n := sid.Node(i)
+		t.nodes[i] = int32(i)
+		level := index.Depth(n)
+		from, _ := index.Next(n)
+		for j, code := range index.Labels(n) {
+			t.tokens[int(from)+j] = t.token(level, code)
+		}
 	}
-	slices.SortStableFunc(t.items, func(a, b int32) int { return bytes.Compare(index.Code(a), index.Code(b)) })
-	for place, item := range t.items {
-		t.place[item] = int32(place)
+	for place := range t.place {
+		t.place[index.At(place)] = int32(place)
 	}
-	t.grow(index, 0, 0, int32(len(t.items)))
 	return t
 }
 
-// grow appends the node of a level with the items at from..to, and those below.
-func (t *trie) grow(index *sid.Index, level int, from, to int32) int32 {
-	number := len(t.nodes)
-	t.nodes = append(t.nodes, node{from: from, to: to})
-	if level == t.levels {
-		return int32(number)
-	}
-	var tokens, next []int32
-	for from < to {
-		code := index.Code(t.items[from])[level]
-		end := from + 1
-		for end < to && index.Code(t.items[end])[level] == code {
-			end++
-		}
-		tokens = append(tokens, t.token(level, code))
-		next = append(next, t.grow(index, level+1, from, end))
-		from = end
-	}
-	t.nodes[number].tokens, t.nodes[number].next = tokens, next
-	return int32(number)
-}
-
 // token is the token of a code at a level.
-func (t *trie) token(level int, code uint8) int32 { return int32(level*t.width) + int32(code) }
+func (t *trie) token(level int, code uint8) int32 { return int32(level*t.Width()) + int32(code) }
 
 // Children is of infer.Trie.
-func (t *trie) Children(n int32) (tokens, nodes []int32) { return t.nodes[n].tokens, t.nodes[n].next }
+func (t *trie) Children(n int32) (tokens, nodes []int32) {
+	from, to := t.Next(sid.Node(n))
+	return t.tokens[from:to], t.nodes[from:to]
+}
 
 // path appends the tokens of an item and, for each, the tokens it is among.
 func (t *trie) path(item int32, tokens []int32, among [][]int32) ([]int32, [][]int32) {
-	place := t.place[item]
-	for n := &t.nodes[0]; len(n.next) > 0; {
-		i, _ := slices.BinarySearchFunc(n.next, place, func(child, place int32) int {
-			if t.nodes[child].to <= place {
-				return -1
-			}
-			return 1
-		})
-		tokens, among = append(tokens, n.tokens[i]), append(among, n.tokens)
-		n = &t.nodes[n.next[i]]
+	n := sid.Root
+	for level, code := range t.Code(item) {
+		choice, _ := t.Children(int32(n))
+		tokens, among = append(tokens, t.token(level, code)), append(among, choice)
+		n, _ = t.Child(n, code)
 	}
 	return tokens, among
 }
 
+// items is the items below a node.
+func (t *trie) items(n int32) []int32 { return slices.Collect(t.Items(sid.Node(n))) }
+
 // without skips the nodes all of whose items are in the history.
 func (t *trie) without(history []market.Visit) func(int32) bool {
-	seen := make([]int32, len(history))
+	seen := make([]int, len(history))
 	for i, v := range history {
-		seen[i] = t.place[v.Item]
+		seen[i] = int(t.place[v.Item])
 	}
 	slices.Sort(seen)
 	seen = slices.Compact(seen)
-	return func(number int32) bool {
-		n := &t.nodes[number]
-		from, _ := slices.BinarySearch(seen, n.from)
-		to, _ := slices.BinarySearch(seen, n.to)
-		return to-from == int(n.to-n.from)
+	return func(n int32) bool {
+		first, last := t.Places(sid.Node(n))
+		from, _ := slices.BinarySearch(seen, first)
+		to, _ := slices.BinarySearch(seen, last)
+		return to-from == last-first
 	}
 }

@@ -90,7 +90,7 @@ func cases(n, k int) []Case {
 func options() Options {
 	return Options{
 		Steps: 6, Prompts: 4, Group: 4, Temperature: 1, Shuffle: .5, Margin: 4,
-		Reward: reward.Reward{Variant: reward.A, Metric: reward.AUC, Alpha: .1}, Attempts: 3, Deviation: true,
+		Reward: reward.Reward{Variant: reward.A, Metric: reward.AUC, Alpha: .1}, Attempts: 3, Deviation: true, Credit: ToAnswer,
 		Low: .2, High: .28, Normalizer: ByToken, Epochs: 1, Updates: 2, BatchTokens: 1024,
 		Schedule: train.Schedule{LR: 1e-3, Floor: 1}, Clip: 1, Seed: 7, Checkpoint: 2, Validate: 2,
 	}

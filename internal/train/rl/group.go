@@ -27,6 +27,28 @@ type answer struct {
 	parsed    reward.Answer
 	score     reward.Score
 	overlong  float64 // penalty, 0 or less
+
+	// Of credit by place; nil where the answer stands or falls as a whole.
+	earned []float64 // what each place adds to the reward
+	place  []int     // of each token, the one that it helps to fill
+}
+
+// at is the place whose advantage a token has.
+func (a *answer) at(token int) int {
+	if a.place == nil {
+		return 0
+	}
+	return a.place[token]
+}
+
+// toGo is the part of the reward that choices from a place on can still change:
+// all of it but what the places before have earned.
+func (a *answer) toGo(place int) float64 {
+	r := a.reward()
+	for _, e := range a.earned[:min(place, len(a.earned))] {
+		r -= e
+	}
+	return r
 }
 
 // reward is what the answer is worth.
@@ -59,15 +81,27 @@ func (g *group) spread() bool {
 const leastDeviation = 1e-6
 
 // advantages are the rewards less their mean in the group, A_i = R_i - mean, and
-// over their standard deviation where that is asked for (GR2 eq. 8).
-func (g *group) advantages(deviation bool) []float32 {
-	mean, scale := g.mean(), 1.0
+// over their standard deviation where that is asked for (GR2 eq. 8): one for each
+// answer and place. Without credit by place all places of an answer share the
+// first one's; with it a later place has that of the reward still to come, less
+// its mean in the group, which does not depend on the choice there.
+func (g *group) advantages(deviation bool) [][]float32 {
+	scale, places := 1.0, 1
 	if deviation {
 		scale = 1 / (g.deviation() + leastDeviation)
 	}
-	out := make([]float32, len(g.answers))
-	for i := range out {
-		out[i] = float32((g.answers[i].reward() - mean) * scale)
+	for i := range g.answers {
+		places = max(places, len(g.answers[i].earned))
+	}
+	out := make([][]float32, len(g.answers))
+	for place := range places {
+		mean := 0.0
+		for i := range g.answers {
+			mean += g.answers[i].toGo(place) / float64(len(g.answers))
+		}
+		for i := range g.answers {
+			out[i] = append(out[i], float32((g.answers[i].toGo(place)-mean)*scale))
+		}
 	}
 	return out
 }

@@ -28,7 +28,13 @@ func TestAdvantages(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		g := drawGroup(t)
 		for _, deviation := range []bool{false, true} {
-			a := g.advantages(deviation)
+			var a []float32
+			for _, places := range g.advantages(deviation) {
+				if len(places) != 1 {
+					t.Fatalf("%d advantages of an answer without credit by place", len(places))
+				}
+				a = append(a, places[0])
+			}
 			sum, square := 0.0, 0.0
 			for i, v := range a {
 				sum += float64(v)
@@ -56,7 +62,7 @@ func TestEqualRewardsTeachNothing(t *testing.T) {
 		g.answers[i].score.Total = .7
 	}
 	for _, v := range g.advantages(true) {
-		if math.Abs(float64(v)) > 1e-9 {
+		if math.Abs(float64(v[0])) > 1e-9 {
 			t.Errorf("advantage %g", v)
 		}
 	}
@@ -161,7 +167,7 @@ func TestObjectives(t *testing.T) {
 			advantages := groups[i].advantages(o.Deviation)
 			for j := range groups[i].answers {
 				a := &groups[i].answers[j]
-				l := losses(&o, a, float64(advantages[j]), logProbs[at:])
+				l := losses(&o, a, float64(advantages[j][0]), logProbs[at:])
 				byAnswer, at = append(byAnswer, l), at+len(l)
 			}
 		}
@@ -176,4 +182,27 @@ func sum(x []float64) (s float64) {
 		s += v
 	}
 	return s
+}
+
+// TestCreditByPlace: a place is credited with what is still to come, less the
+// group's mean of that; where nothing is, with nothing.
+func TestCreditByPlace(t *testing.T) {
+	// The only positive comes second, or first; both rankings are valid.
+	g := &group{answers: []answer{
+		{score: reward.Score{Total: .6}, earned: []float64{0, .5, 0}, place: []int{0, 1, 2}},
+		{score: reward.Score{Total: 1.1}, earned: []float64{1, 0, 0}, place: []int{0, 0, 1}},
+	}}
+	want := [][]float64{{-.25, .25, 0}, {.25, -.25, 0}}
+	for i, places := range g.advantages(false) {
+		for place, a := range places {
+			if math.Abs(float64(a)-want[i][place]) > 1e-6 {
+				t.Errorf("answer %d, place %d: advantage %g, want %g", i, place, a, want[i][place])
+			}
+		}
+	}
+	// An answer that is no ranking keeps the advantage of the whole.
+	g.answers[1] = answer{score: reward.Score{Total: -1}}
+	if a := g.advantages(false)[1]; math.Abs(float64(a[0])+.8) > 1e-6 || g.answers[1].at(5) != 0 {
+		t.Errorf("an invalid answer has %g at place %d, want -0.8 at 0", a[0], g.answers[1].at(5))
+	}
 }

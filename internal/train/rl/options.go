@@ -36,6 +36,24 @@ const (
 // Normalizers lists them.
 func Normalizers() []Normalizer { return []Normalizer{ByToken, ByAnswer, Constant} }
 
+// Credit says which choices of an answer a reward is due to.
+type Credit string
+
+const (
+	// ToAnswer gives every choice the advantage of the whole answer: DAPO and
+	// GRPO.
+	ToAnswer Credit = "answer"
+	// ToPlace gives a choice the advantage of the reward that was still to come
+	// when it was made (reward to go; for rankings Oosterhuis 2021, PL-Rank). The
+	// expected gradient is the same and has less noise: what stands behind the
+	// last positive changes no reward. Answers whose reward does not part by
+	// places have that of the whole.
+	ToPlace Credit = "place"
+)
+
+// Credits lists them.
+func Credits() []Credit { return []Credit{ToAnswer, ToPlace} }
+
 // Options are the settings of a run.
 type Options struct {
 	Steps   int // rollout batches
@@ -55,6 +73,7 @@ type Options struct {
 	Attempts int
 	// Deviation divides advantages by the standard deviation of their group.
 	Deviation  bool
+	Credit     Credit
 	Low, High  float64 // clip of the ratio to 1-Low..1+High
 	Normalizer Normalizer
 	KL         float64 // weight of the divergence from the reference
@@ -90,6 +109,8 @@ func (o *Options) validate() error {
 	switch {
 	case !slices.Contains(Normalizers(), o.Normalizer):
 		return fault.Usagef("rl: the normalizer is %q; use one of %v", o.Normalizer, Normalizers())
+	case !slices.Contains(Credits(), o.Credit):
+		return fault.Usagef("rl: credit is %q; use one of %v", o.Credit, Credits())
 	case !(o.Low >= 0 && o.Low <= 1 && o.High >= 0 && o.KL >= 0):
 		return fault.Usagef("rl: clip %g and %g, kl %g; use 0 to 1, 0 or more, 0 or more", o.Low, o.High, o.KL)
 	case !(o.Temperature > 0):

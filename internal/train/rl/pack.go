@@ -10,7 +10,7 @@ type lot struct {
 }
 
 // add appends a group. weight is the loss weight of the choices of an answer.
-func (l *lot) add(g *group, advantages []float32, weight func(*answer) float32) {
+func (l *lot) add(g *group, advantages [][]float32, weight func(*answer) float32) {
 	root := l.batch.Append(-1, g.trunk, make([]float32, len(g.trunk)))
 	for i := range g.answers {
 		a := &g.answers[i]
@@ -22,7 +22,7 @@ func (l *lot) add(g *group, advantages []float32, weight func(*answer) float32) 
 			weights[t] = w
 			l.batch.Allowed = append(l.batch.Allowed, a.allowed[t])
 			l.surrogate.Old = append(l.surrogate.Old, a.logProb[t])
-			l.surrogate.Advantage = append(l.surrogate.Advantage, advantages[i])
+			l.surrogate.Advantage = append(l.surrogate.Advantage, advantages[i][a.at(t)])
 		}
 		if len(a.tokens) > 0 {
 			l.batch.Append(root, a.tokens, weights)

@@ -3,6 +3,7 @@ package rl
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/infer"
@@ -205,7 +206,30 @@ func (s *sampler) read(g *group, out *infer.Output) (answer, error) {
 	a.parsed = parse(s.tok.Decode(text), k)
 	a.score = s.opt.Reward.Score(g.slate, a.parsed)
 	a.overlong = reward.Overlong(a.length, s.limit(k), s.opt.Margin)
+	// A ranking whose reward a condition took away has earned nothing by places.
+	if s.opt.Credit == ToPlace && a.parsed.Valid && a.score.Rank == a.score.Raw {
+		a.earned = s.opt.Reward.Metric.Places(g.slate, a.parsed.Ranking)
+		a.place = s.places(text[:len(text)-len(out.Tokens)], a.tokens)
+	}
 	return a, nil
+}
+
+// places says which place of the ranking each token of a valid answer helps to
+// fill: as many as commas stand between it and the beginning of the list, 0
+// before that. The opening stands before the tokens.
+func (s *sampler) places(opening, tokens []int32) []int {
+	text := s.tok.Decode(opening)
+	ends := make([]int, len(tokens)) // of the text before each token
+	for i, tok := range tokens {
+		ends[i] = len(text)
+		text += s.tok.Decode([]int32{tok})
+	}
+	list := strings.LastIndexByte(text, '[') // a valid answer ends in its only list
+	out := make([]int, len(tokens))
+	for i, end := range ends {
+		out[i] = strings.Count(text[min(list, end):end], ",")
+	}
+	return out
 }
 
 // replay takes the grammar through the answer, notes the choices and drops what

@@ -1,9 +1,11 @@
 package rl
 
 import (
+	"fmt"
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gr2/gr2/internal/nn"
@@ -181,5 +183,29 @@ func TestPromptThatDoesNotFitIsAnError(t *testing.T) {
 	}
 	if _, err := l.sampler.draw(t.Context(), 0, 1); err == nil {
 		t.Error("a prompt and answer beyond the model's positions were sampled")
+	}
+}
+
+// TestTokensFillTheirPlaces: under credit by place the tokens of place p spell the
+// number of the candidate there.
+func TestTokensFillTheirPlaces(t *testing.T) {
+	o := options()
+	o.Credit = ToPlace
+	r, groups := sampled(t, o, 6)
+	for _, g := range groups {
+		for _, a := range g.answers {
+			if len(a.place) != len(a.tokens) || len(a.earned) != len(g.slate.Grades) {
+				t.Fatalf("%d places of %d tokens, %d rewards of %d candidates", len(a.place), len(a.tokens), len(a.earned), len(g.slate.Grades))
+			}
+			spelt := make([]string, len(g.slate.Grades))
+			for i, tok := range a.tokens {
+				spelt[a.place[i]] += r.Tokenizer.Decode([]int32{tok})
+			}
+			for p, c := range a.parsed.Ranking[:len(spelt)-1] { // the last one is forced
+				if want := fmt.Sprint(c + 1); !strings.HasPrefix(strings.TrimPrefix(spelt[p], "["), want) {
+					t.Fatalf("place %d is spelt %q, the ranking has %s", p, spelt[p], want)
+				}
+			}
+		}
 	}
 }

@@ -224,7 +224,7 @@ func (l *loop) collect(ctx context.Context) (kept, drawn []group, err error) {
 // that passed the model.
 func (l *loop) update(groups []group, m *Metrics) (tokens int, err error) {
 	o := &l.Options
-	m.LR = o.Schedule.Rate(float64(l.state.Steps) / float64(o.Steps))
+	m.LR = o.Schedule.Rate(float64(l.state.Steps+1) / float64(o.Steps)) // not that of 0, which is none
 	updates := 0
 	for epoch := range o.Epochs {
 		order := rng.New(o.Seed, rng.Key("update"), uint64(l.state.Steps), uint64(epoch)).Perm(len(groups))

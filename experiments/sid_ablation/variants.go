@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+
+	"github.com/gr2/gr2/internal/embed"
+	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/sid/fit"
+	"github.com/gr2/gr2/internal/sid/rqvae"
+)
+
+// variant is a row of the table: a way to quantise the embeddings of items and
+// a rule to give them codes. Only what differs from the defaults is said.
+type variant struct {
+	Name      string            `json:"name"`
+	KMeans    *fit.Options      `json:"kmeans,omitempty"` // or RQVAE
+	RQVAE     *rqvae.Options    `json:"rqvae,omitempty"`
+	Assign    fit.AssignOptions `json:"assign"`
+	Full      bool              `json:"full,omitempty"` // with the default recommender, which takes half an hour
+	Meaning   string            `json:"-"`              // for the table
+	Candidate bool              `json:"-"`              // for the chosen set: measured on validation data alone
+}
+
+// chosen is the variant with the best validation R@10 on Beauty. The others are
+// compared with it.
+const chosen = "all"
+
+// Strengths of the switches of the RQ-VAE.
+const (
+	ema         = .99
+	diversity   = .1
+	reset       = 50
+	contrastive = 300
+)
+
+var (
+	plain   = &fit.Options{}
+	nearest = fit.AssignOptions{Rule: fit.Nearest}
+	free    = fit.AssignOptions{Rule: fit.Free}
+)
+
+// variants are all rows, in the order of the table.
+var variants = []variant{
+	{Name: "random", KMeans: plain, Assign: fit.AssignOptions{Rule: fit.RandomFree, RandomLevels: 4},
+		Meaning: "control, codes drawn at random, unique"},
+	{Name: "rqkmeans", KMeans: plain, Assign: nearest, Meaning: "control, residual k-means, nearest codes"},
+	{Name: "rqkmeans-free", KMeans: plain, Assign: free, Meaning: "residual k-means, repaired"},
+	{Name: "balanced-free", KMeans: &fit.Options{Balanced: true}, Assign: free, Meaning: "balanced residual k-means, repaired"},
+	{Name: "base", RQVAE: &rqvae.Options{}, Assign: nearest, Meaning: "RQ-VAE from residual k-means++"},
+	{Name: "ema", RQVAE: &rqvae.Options{EMA: ema}, Assign: nearest, Meaning: "base and EMA codebooks"},
+	{Name: "random-last", RQVAE: &rqvae.Options{}, Assign: fit.AssignOptions{Rule: fit.Random}, Meaning: "base and a random last level"},
+	{Name: "diversity", RQVAE: &rqvae.Options{Diversity: diversity}, Assign: nearest, Meaning: "base and the diversity loss"},
+	{Name: "reset", RQVAE: &rqvae.Options{Reset: reset}, Assign: nearest, Meaning: "base and the reset of dead codes"},
+	{Name: "contrastive", RQVAE: &rqvae.Options{Contrastive: contrastive}, Assign: nearest, Meaning: "base and the contrastive loss"},
+	{Name: "all", RQVAE: &rqvae.Options{EMA: ema, Reset: reset, Contrastive: contrastive}, Assign: free,
+		Meaning: "base, EMA, reset and contrastive loss, repaired"},
+	{Name: "full", KMeans: plain, Assign: free, Full: true, Meaning: "chosen, with the default recommender"},
+}
+
+// quantizer fits the variant's quantizer to the embeddings of the items.
+func (v *variant) quantizer(ctx context.Context, emb embed.Matrix, split *market.Split, seed uint64) (*fit.Quantizer, error) {
+	if v.KMeans != nil {
+		opt := *v.KMeans
+		opt.Seed = seed
+		return fit.RQKMeans(emb, opt)
+	}
+	opt := *v.RQVAE
+	opt.Seed = seed
+	q, _, err := rqvae.Fit(ctx, emb, coEngaged(split.Train), opt, nil)
+	return q, err
+}
+
+// coEngaged is the pairs of different items that a user engaged with one after
+// the other, as often as it happened. Pairs of held-out events would leak.
+func coEngaged(train []market.Event) [][2]int32 {
+	var pairs [][2]int32
+	for i := 1; i < len(train); i++ {
+		if a, b := train[i-1], train[i]; a.User == b.User && a.Item != b.Item {
+			pairs = append(pairs, [2]int32{a.Item, b.Item})
+		}
+	}
+	return pairs
+}

@@ -1,0 +1,123 @@
+//go:build unix
+
+package cli_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// learning is a run in which reinforcement learning takes most of the time and
+// rollouts most of that.
+func learning(data, out string, more ...string) []string {
+	set := []string{
+		"eval.decode=generate", "rl.steps=20", "rl.prompts=10", "rl.group=16", "rl.attempts=2", "rl.decode=free", "rl.margin=40",
+		"rl.updates=1", "rl.checkpoint=3", "rl.validate=5", "rl.lr=0.003",
+	}
+	args := runArgs(data, out)
+	for _, s := range set {
+		args = append(args, "--set", s)
+	}
+	return append(args, more...)
+}
+
+// TestKilledRolloutsGoOn: a run that dies amid its rollouts ends with the table,
+// curves and weights of one that does not.
+func TestKilledRolloutsGoOn(t *testing.T) {
+	data, dir := synthetic(t), t.TempDir()
+	whole, broken := filepath.Join(dir, "whole"), filepath.Join(dir, "broken")
+	gr2(t, learning(data, whole)...)
+	took := mostlyRollouts(t, whole)
+
+	const seed, kills = 20260102, 8
+	draw := rand.New(rand.NewPCG(seed, 0))
+	t.Logf("seed %d, the steps take %s", seed, took)
+	for range kills {
+		cmd := process(t, learning(data, broken, "--quiet=false")...)
+		lines := started(t, cmd)
+		waitFor(t, lines, "RL: dapo")
+		time.Sleep(time.Duration(draw.Float64() * .3 * float64(took)))
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		cmd.Wait()
+		if _, err := os.Stat(filepath.Join(broken, "rl", "stage.json")); err == nil {
+			break // it was over before
+		}
+	}
+	gr2(t, learning(data, broken)...)
+	if got, want := tableOf(t, broken), tableOf(t, whole); got != want {
+		t.Errorf("a run that was killed ends with another table:\n%s\nwant\n%s", got, want)
+	}
+	for _, name := range []string{"rl/state/metrics.jsonl", "rl/model/model.safetensors"} {
+		if !bytes.Equal(content(t, broken, name), content(t, whole, name)) {
+			t.Errorf("%s differs from that of an unbroken run", name)
+		}
+	}
+	if names := leftovers(t, broken); names != nil {
+		t.Errorf("temporary files are left: %v", names)
+	}
+}
+
+// mostlyRollouts says how long the steps of a finished run took, of which rollouts
+// must be the larger part: a kill at a random time then falls into one.
+func mostlyRollouts(t *testing.T, run string) time.Duration {
+	t.Helper()
+	var rollouts, all float64
+	for line := range bytes.Lines(content(t, run, "rl/state/speed.jsonl")) {
+		var row struct {
+			Rollout float64 `json:"rollout_seconds"`
+			Update  float64 `json:"update_seconds"`
+		}
+		if err := json.Unmarshal(line, &row); err != nil {
+			t.Fatal(err)
+		}
+		rollouts, all = rollouts+row.Rollout, all+row.Rollout+row.Update
+	}
+	if rollouts < all/2 {
+		t.Errorf("%.2f of %.2f seconds are rollouts: too few kills would fall into one", rollouts, all)
+	}
+	return time.Duration(all * float64(time.Second))
+}
+
+// TestRLRun: the stage has its rows, its curves and its place among the policies.
+func TestRLRun(t *testing.T) {
+	data, out := synthetic(t), filepath.Join(t.TempDir(), "run")
+	gr2(t, learning(data, out, "--set", "rl.steps=3")...)
+	table := tableOf(t, out)
+	for _, policy := range []string{"sft", "rl"} {
+		if !strings.Contains(table, fmt.Sprintf("%q", policy)) {
+			t.Errorf("no row of %s in\n%s", policy, table)
+		}
+	}
+	page := string(content(t, out, "report.html"))
+	for _, curve := range []string{
+		"reward.total", "reward.rank", "reward.format", "valid", "ranking.copied", "policy.entropy", "policy.clip_high", "policy.kl", "length",
+		"groups.flat", "rollout_tokens_per_second", "update_tokens_per_second",
+	} {
+		if !strings.Contains(page, "<figcaption>"+curve+": ") {
+			t.Errorf("the report has no curve of %s", curve)
+		}
+	}
+	probes := string(gr2(t, "eval", "--run", out, "--probe"))
+	for _, want := range []string{"logged / position / shuffled", "logged / position / reversed", "logged / labels", "copy_rate", "credit"} {
+		if !strings.Contains(probes, want) {
+			t.Errorf("--probe does not print %q:\n%s", want, probes)
+		}
+	}
+	var card struct{ Stage string }
+	if err := json.Unmarshal(content(t, out, "prompt.json"), &card); err != nil || card.Stage != "rl" {
+		t.Errorf("the run serves %q (%v), want rl", card.Stage, err)
+	}
+	line := fails(t, process(t, runArgs(data, out, "--set", "rl.steps=2", "--set", "eval.decode=judge")...), 2)
+	if !strings.Contains(line, "eval.decode") {
+		t.Errorf("message %q", line)
+	}
+}

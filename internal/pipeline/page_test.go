@@ -1,0 +1,52 @@
+package pipeline
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gr2/gr2/internal/report"
+)
+
+// TestAlarmStandsInFrontOfTheNumbers: where reward and validation part, the page
+// says so before any table.
+func TestAlarmStandsInFrontOfTheNumbers(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, StageRL, stateDir)
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("metrics.jsonl", `{"step":1,"draws":4,"reward":{"total":0.5}}
+{"step":2,"draws":8,"reward":{"total":0.7}}
+{"step":2,"validation":{"N@3":0.4},"alarm":1}
+`)
+	write("speed.jsonl", `{"step":1,"rollout_tokens_per_second":10}`+"\n")
+	var d report.Data
+	if err := addCurves(root, &d); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Limits) != 1 || !strings.Contains(d.Limits[0], "ALARM of rl at step 2") {
+		t.Errorf("limits %q", d.Limits)
+	}
+	var names []string
+	for _, c := range d.Curves {
+		names = append(names, c.Metric)
+	}
+	for _, want := range []string{"reward.total", "validation.N@3", "rollout_tokens_per_second"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("no curve of %s in %v", want, names)
+		}
+	}
+	for _, not := range []string{"alarm", "draws"} {
+		if slices.Contains(names, not) {
+			t.Errorf("%s is shown as a curve", not)
+		}
+	}
+}

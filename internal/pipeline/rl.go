@@ -1,0 +1,233 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/gr2/gr2/internal/reward"
+	"github.com/gr2/gr2/internal/rng"
+	"github.com/gr2/gr2/internal/train"
+	"github.com/gr2/gr2/internal/train/rl"
+)
+
+// RLOptions are reinforcement learning from verifiable rewards (GR2 section 5):
+// it raises the reward of the rankings that the policy writes.
+type RLOptions struct {
+	// Steps is the number of rollout batches; 0 leaves the stage out.
+	Steps int `yaml:"steps" json:"steps"`
+	// From is the stage whose model it begins with: sft or midtrain.
+	From string `yaml:"from" json:"from"`
+	// Algorithm is dapo, grpo or dr-grpo: what advantages are divided by, and
+	// what the sum of the losses of tokens is. The rest of what tells the three
+	// apart are settings of their own: attempts, clip_high, kl.
+	Algorithm string `yaml:"algorithm" json:"algorithm"`
+	// Credit is answer (each choice has the advantage of its answer) or place (of
+	// the reward that was still to come when it was made).
+	Credit string `yaml:"credit" json:"credit"`
+	// Prompts is the number of groups a step learns from, Group the answers to
+	// each.
+	Prompts int `yaml:"prompts" json:"prompts"`
+	Group   int `yaml:"group" json:"group"`
+	// Attempts bounds the drawings that fill a step with groups whose answers
+	// are not all equally good (dynamic sampling); 0 takes groups as they come.
+	Attempts int `yaml:"attempts" json:"attempts"`
+	// Temperature is that of sampling.
+	Temperature float64 `yaml:"temperature" json:"temperature"`
+	// Decode is grammar or free.
+	Decode string `yaml:"decode" json:"decode"`
+	// Shuffle is the share of prompts whose candidates are shown in random order.
+	Shuffle float64 `yaml:"shuffle" json:"shuffle"`
+	// Reward is naive, a, b or c; Metric is auc, ndcg or promotion; Alpha is
+	// what a valid answer is worth.
+	Reward string  `yaml:"reward" json:"reward"`
+	Metric string  `yaml:"metric" json:"metric"`
+	Alpha  float64 `yaml:"alpha" json:"alpha"`
+	// Margin is the number of tokens over which the penalty of an overlong
+	// answer grows, and by which a free answer may be longer than a full one.
+	Margin int `yaml:"margin" json:"margin"`
+	// ClipLow and ClipHigh bound the ratio to 1-clip_low..1+clip_high.
+	ClipLow  float64 `yaml:"clip_low" json:"clip_low"`
+	ClipHigh float64 `yaml:"clip_high" json:"clip_high"`
+	// KL weighs the divergence from the policy it began with.
+	KL float64 `yaml:"kl" json:"kl"`
+	// Epochs are the passes over a step's groups, Updates the optimiser steps of
+	// a pass.
+	Epochs      int     `yaml:"epochs" json:"epochs"`
+	Updates     int     `yaml:"updates" json:"updates"`
+	BatchTokens int     `yaml:"batch_tokens" json:"batch_tokens"` // of one micro-batch
+	LR          float64 `yaml:"lr" json:"lr"`
+	Floor       float64 `yaml:"floor" json:"floor"`   // final learning rate as a share of lr
+	Warmup      float64 `yaml:"warmup" json:"warmup"` // share of the steps
+	Decay       float64 `yaml:"decay" json:"decay"`
+	Clip        float64 `yaml:"clip" json:"clip"`             // global gradient norm
+	Checkpoint  int     `yaml:"checkpoint" json:"checkpoint"` // steps
+	// Validate is the number of steps between validations, which choose the
+	// weights; Patience ends the stage after so many without a better one, 0
+	// never does.
+	Validate int `yaml:"validate" json:"validate"`
+	Patience int `yaml:"patience" json:"patience"`
+	// ValidSlates bounds the slates of one validation; they are those of
+	// sft.valid_slates at most.
+	ValidSlates int `yaml:"valid_slates" json:"valid_slates"`
+}
+
+// Names of RLOptions.Algorithm and of its Decode.
+const (
+	algorithmDAPO   = "dapo"
+	algorithmGRPO   = "grpo"
+	algorithmDrGRPO = "dr-grpo"
+
+	decodeGrammar = "grammar"
+	decodeFree    = "free"
+)
+
+// rl checks the section, also where the stage is left out: what is wrong then is
+// wrong later.
+func (c *checker) rl(o *Options) {
+	r := &o.RL
+	c.within("rl.steps", float64(r.Steps), 0, 1e6)
+	c.oneOf("rl.from", r.From, StageSFT, StageMidtrain)
+	c.oneOf("rl.algorithm", r.Algorithm, algorithmDAPO, algorithmGRPO, algorithmDrGRPO)
+	c.oneOf("rl.credit", r.Credit, string(rl.ToAnswer), string(rl.ToPlace))
+	c.within("rl.prompts", float64(r.Prompts), 1, 4096)
+	c.within("rl.group", float64(r.Group), 2, 1024)
+	c.within("rl.attempts", float64(r.Attempts), 0, 100)
+	c.within("rl.temperature", r.Temperature, 0.01, 10)
+	c.oneOf("rl.decode", r.Decode, decodeGrammar, decodeFree)
+	c.within("rl.shuffle", r.Shuffle, 0, 1)
+	if err := r.reward().Validate(); err != nil {
+		c.fail("rl: %v", err)
+	}
+	c.within("rl.margin", float64(r.Margin), 0, 1024)
+	c.within("rl.clip_low", r.ClipLow, 0, 1)
+	c.within("rl.clip_high", r.ClipHigh, 0, 100)
+	c.within("rl.kl", r.KL, 0, 100)
+	c.within("rl.epochs", float64(r.Epochs), 1, 100)
+	c.within("rl.updates", float64(r.Updates), 1, 1024)
+	c.within("rl.batch_tokens", float64(r.BatchTokens), 64, 1<<20)
+	c.within("rl.lr", r.LR, 1e-9, 1)
+	c.within("rl.floor", r.Floor, 0, 1)
+	c.within("rl.warmup", r.Warmup, 0, 1)
+	c.within("rl.decay", r.Decay, 0, 1)
+	c.within("rl.clip", r.Clip, 1e-3, 1e6)
+	c.within("rl.checkpoint", float64(r.Checkpoint), 1, 1e9)
+	c.within("rl.validate", float64(r.Validate), 1, 1e9)
+	c.within("rl.patience", float64(r.Patience), 0, 1e6)
+	c.within("rl.valid_slates", float64(r.ValidSlates), 1, 1e6)
+	if r.Steps > 0 && o.Eval.Decode != "generate" {
+		c.fail("rl.steps is %d and eval.decode is %s; reinforcement learning trains the written ranking: set eval.decode to generate, or rl.steps to 0", r.Steps, o.Eval.Decode)
+	}
+}
+
+func (r *RLOptions) reward() reward.Reward {
+	return reward.Reward{Variant: reward.Variant(r.Reward), Metric: reward.Metric(r.Metric), Alpha: r.Alpha}
+}
+
+func (r *RLOptions) train(seed uint64) rl.Options {
+	o := rl.Options{
+		Steps: r.Steps, Prompts: r.Prompts, Group: r.Group, Attempts: r.Attempts,
+		Temperature: r.Temperature, Free: r.Decode == decodeFree, Shuffle: r.Shuffle, Margin: r.Margin,
+		Reward: r.reward(), Credit: rl.Credit(r.Credit), Low: r.ClipLow, High: r.ClipHigh, KL: r.KL,
+		Epochs: r.Epochs, Updates: r.Updates, BatchTokens: r.BatchTokens,
+		Schedule: train.Schedule{LR: r.LR, Floor: r.Floor, Warmup: r.Warmup}, Decay: r.Decay, Clip: r.Clip,
+		Seed: seed, Checkpoint: r.Checkpoint, Validate: r.Validate, Patience: r.Patience,
+	}
+	switch r.Algorithm {
+	case algorithmGRPO:
+		o.Normalizer, o.Deviation = rl.ByAnswer, true
+	case algorithmDrGRPO:
+		o.Normalizer = rl.Constant
+	default:
+		o.Normalizer, o.Deviation = rl.ByToken, true
+	}
+	return o
+}
+
+// rlStage raises the reward of the written rankings and keeps the weights that
+// rank the held-out validation slates best.
+func (w *world) rlStage(ctx context.Context, dir string) error {
+	o := &w.job.Options.RL
+	run, held, err := w.rlRun(dir)
+	if err != nil {
+		return err
+	}
+	if held > 0 {
+		w.say("RL: %s, reward %s of %s, on %d slates, validated on %d", o.Algorithm, o.Reward, o.Metric, len(run.Cases), held)
+	}
+	run.Progress = w.rlProgress
+	result, err := run.Do(ctx)
+	if err != nil {
+		return err
+	}
+	w.say("RL: %d steps, best at step %d with %.4f", result.Steps, result.BestStep, result.BestScore)
+	if err := w.saveModel(dir, run.Model); err != nil {
+		return err
+	}
+	return seal(w.job, StageRL)
+}
+
+// rlRun prepares the training; held is the number of slates that validate it.
+func (w *world) rlRun(dir string) (run *rl.Run, held int, err error) {
+	o := &w.job.Options.RL
+	builder, err := w.prompts()
+	if err != nil {
+		return nil, 0, err
+	}
+	training, valid, err := w.sftSlates()
+	if err != nil {
+		return nil, 0, err
+	}
+	valid = valid[:min(len(valid), o.ValidSlates)]
+	cases, err := w.rlCases(training)
+	if err != nil {
+		return nil, 0, err
+	}
+	run = &rl.Run{
+		Dir: filepath.Join(dir, stateDir), Builder: builder, Tokenizer: w.tok, Cases: cases,
+		Options: o.train(rng.Hash(w.job.Options.Seed, rng.Key("rl"))),
+	}
+	if run.Model, err = loadModel(w.path(o.From)); err != nil {
+		return nil, 0, err
+	}
+	if o.KL > 0 {
+		if run.Reference, err = loadModel(w.path(o.From)); err != nil {
+			return nil, 0, err
+		}
+	}
+	if len(valid) > 0 {
+		run.Validate = func(ctx context.Context) (train.Validation, error) { return w.validate(ctx, run.Model, valid) }
+	}
+	return run, len(valid), nil
+}
+
+// rlCases are the slates of SFT that hold both classes, with evidence codes.
+func (w *world) rlCases(slates []trainSlate) ([]rl.Case, error) {
+	raw, err := w.rawCases(slates)
+	if err != nil {
+		return nil, err
+	}
+	cases := make([]rl.Case, len(raw))
+	for i, c := range raw {
+		cases[i] = rl.Case{Slate: c.Slate, Evidence: w.codes(c)}
+	}
+	usable := rl.Usable(cases)
+	if n := len(cases) - len(usable); n > 0 {
+		w.say("%d of %d slates have no positive or no negative and are left out", n, len(cases))
+	}
+	return usable, nil
+}
+
+func (w *world) rlProgress(s rl.Status) {
+	switch v := s.Validation; {
+	case v != nil:
+		w.say("step %d: validation %s", s.Step, formatMetrics(v.Metrics))
+		if s.Alarm != "" {
+			w.say("ALARM at step %d: %s", s.Step, s.Alarm)
+		}
+	default:
+		m := &s.Metrics
+		w.work(float64(s.Step), float64(w.job.Options.RL.Steps), fmt.Sprintf("RL, step %d, reward %.3f, valid %.0f%%, copied %.0f%%, %.0f and %.0f tokens/s",
+			s.Step, m.Reward.Total, 100*m.Valid, 100*m.Ranking.Copied, s.Speed.Rollout, s.Speed.Update))
+	}
+}
