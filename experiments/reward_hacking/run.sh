@@ -2,7 +2,7 @@
 # The hacks of a reward and what the conditional ones do to them: naive sum, A, B and C from the same young policy, free decoding, on the
 # synthetic market; the slates are shown in the incoming order, so that it can be echoed. Each cell leaves its report and its
 # curves, so that the script goes on where it was stopped.
-# Usage: experiments/reward_hacking/run.sh [FOLDER]; ten minutes a seed on 2 cores.
+# Usage: experiments/reward_hacking/run.sh [FOLDER]; ten minutes a seed on 2 idle cores.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=${1:-runs/reward_hacking}
