@@ -39,6 +39,9 @@ func keysOf(t reflect.Type, prefix string) []string {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, flags, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if name == "-" {
+			continue
+		}
 		if flags == "inline" {
 			keys = append(keys, keysOf(f.Type, prefix)...)
 			continue

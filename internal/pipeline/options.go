@@ -65,13 +65,6 @@ type SlateOptions struct {
 	Positions int `yaml:"positions" json:"positions"`
 }
 
-// SIDOptions choose the semantic IDs.
-type SIDOptions struct {
-	Levels     int `yaml:"levels" json:"levels"`
-	Width      int `yaml:"width" json:"width"`
-	Iterations int `yaml:"iterations" json:"iterations"`
-}
-
 // TokenizerOptions choose the byte-level BPE.
 type TokenizerOptions struct {
 	// Vocab is the number of BPE tokens before special and SID tokens.
@@ -203,9 +196,7 @@ func (o *Options) Validate() error {
 	if err := o.Embed.Validate(); err != nil {
 		c.wrong = append(c.wrong, err.Error())
 	}
-	c.within("sid.levels", float64(o.SID.Levels), 1, 8)
-	c.within("sid.width", float64(o.SID.Width), 2, 256)
-	c.within("sid.iterations", float64(o.SID.Iterations), 1, 1000)
+	c.sid(&o.SID)
 	c.within("tokenizer.vocab", float64(o.Tokenizer.Vocab), 300, 200000)
 	c.within("prompt.evidence_buckets", float64(o.Prompt.EvidenceBuckets), 3, 64)
 	c.within("prompt.history_max", float64(o.Prompt.HistoryMax), -1, 200)

@@ -1,6 +1,8 @@
 package fit
 
 import (
+	"encoding/json"
+
 	"github.com/gr2/gr2/internal/embed"
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/market"
@@ -62,12 +64,14 @@ func (o Options) Validate() error {
 
 // Report says how a fit went.
 type Report struct {
-	Options Options   `json:"options"`
-	Dim     int       `json:"dim"`     // of the embedding
-	Error   float64   `json:"error"`   // mean squared distance from an embedding to the sum of its nearest centroids, over mean squared length
-	Errors  []float64 `json:"errors"`  // the same of the first levels alone, by their number from 1
-	Nearest sid.Stats `json:"nearest"` // were every level the nearest code: collisions and all
-	Index   sid.Stats `json:"index"`   // as assigned
+	Kind    string          `json:"kind"`    // of the quantizer
+	Options json.RawMessage `json:"options"` // of its fitter
+	Assign  AssignOptions   `json:"assign"`
+	Dim     int             `json:"dim"`     // of the embedding
+	Error   float64         `json:"error"`   // mean squared distance from a latent vector to the sum of its nearest centroids, over mean squared length
+	Errors  []float64       `json:"errors"`  // the same of the first levels alone, by their number from 1
+	Nearest sid.Stats       `json:"nearest"` // were every level the nearest code: collisions and all
+	Index   sid.Stats       `json:"index"`   // as assigned
 }
 
 // Fitted is the semantic IDs of a catalog and what gives later items theirs: see
@@ -79,37 +83,28 @@ type Fitted struct {
 	Report    Report
 }
 
-// Build fits semantic IDs for the catalog by the embedding of its items' texts,
-// (items, dim).
-func Build(catalog *market.Catalog, emb embed.Matrix, opt Options) (*Fitted, error) {
-	if err := opt.Validate(); err != nil {
-		return nil, err
-	}
-	opt = opt.withDefaults()
-	if catalog.Len() == 0 {
-		return nil, fault.Inputf("sid: the catalog has no items")
-	}
+// Build gives the items of a catalog their codes by a quantizer that was fitted
+// to emb, the embedding of their texts (items, dim).
+func Build(catalog *market.Catalog, emb embed.Matrix, q *Quantizer, assign AssignOptions) (*Fitted, error) {
 	if emb.Rows != catalog.Len() {
 		return nil, fault.Inputf("sid: %d embeddings for %d items", emb.Rows, catalog.Len())
 	}
-	q, err := RQKMeans(emb, opt)
+	assign = assign.withDefaults()
+	ids, latent := sid.IDs(catalog), q.Latent(emb)
+	codes, err := Assign(q, latent, ids, assign)
 	if err != nil {
 		return nil, err
 	}
-	ids := sid.IDs(catalog)
-	nearest := q.Books.Nearest(emb)
-	before, err := sid.Measure(nearest, opt.Levels, opt.Width)
+	levels, width := len(q.Books.Levels), q.Books.Width
+	nearest := q.Books.Nearest(latent)
+	before, err := sid.Measure(nearest, levels, width)
 	if err != nil {
 		return nil, err
 	}
-	assign := AssignOptions{Rule: Free, Seed: opt.Seed}
-	codes, err := Assign(q, emb, ids, assign)
+	index, err := sid.New(ids, levels, width, codes)
 	if err != nil {
 		return nil, err
 	}
-	index, err := sid.New(ids, opt.Levels, opt.Width, codes)
-	if err != nil {
-		return nil, err
-	}
-	return &Fitted{index, q, assign, Report{opt, emb.Cols, q.RelativeError(emb, nearest), q.levelErrors(emb, nearest), before, index.Stats()}}, nil
+	return &Fitted{index, q, assign, Report{q.Kind, q.Options, assign, emb.Cols,
+		q.RelativeError(latent, nearest), q.levelErrors(latent, nearest), before, index.Stats()}}, nil
 }

@@ -27,13 +27,18 @@ func catalogOf(t testing.TB, titles ...string) *market.Catalog {
 	return c
 }
 
-// build is Build by an LSA embedding of dim columns.
+// build is Build by residual k-means of an LSA embedding of dim columns.
 func build(c *market.Catalog, dim int, opt Options) (*sid.Index, Report, error) {
 	texts := make([]string, c.Len())
 	for i := range texts {
 		texts[i] = text.ItemText(&c.Items[i])
 	}
-	f, err := Build(c, embed.TFIDF(texts, dim, opt.Seed), opt)
+	emb := embed.TFIDF(texts, dim, opt.Seed)
+	q, err := RQKMeans(emb, opt)
+	if err != nil {
+		return nil, Report{}, err
+	}
+	f, err := Build(c, emb, q, AssignOptions{Seed: opt.Seed})
 	if err != nil {
 		return nil, Report{}, err
 	}
@@ -121,7 +126,12 @@ func TestBadOptions(t *testing.T) {
 	if _, _, err := build(catalogOf(t), 128, Options{}); fault.KindOf(err) != fault.Input {
 		t.Errorf("empty catalog: %v", err)
 	}
-	if _, err := Build(c, embed.NewMatrix(2, 4), Options{}); fault.KindOf(err) != fault.Input {
+	two := embed.Matrix{Rows: 2, Cols: 1, Data: []float32{1, 2}}
+	q, err := RQKMeans(two, Options{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Build(c, two, q, AssignOptions{}); fault.KindOf(err) != fault.Input {
 		t.Errorf("two embeddings for one item: %v", err)
 	}
 }

@@ -37,7 +37,9 @@ func newNetwork(name string, sizes []int, seed uint64) network {
 	return n
 }
 
-func (n network) params() []*nn.Param { return append(append([]*nn.Param{}, n.weights...), n.biases...) }
+func (n network) params() []*nn.Param {
+	return append(append([]*nn.Param{}, n.weights...), n.biases...)
+}
 
 func (n network) forward(t *nn.Tape, x *nn.Var) *nn.Var {
 	for i, w := range n.weights {

@@ -6,10 +6,11 @@ import (
 )
 
 // Options of a fit. A zero field, but Seed, takes its default; the default of a
-// switch is off.
+// switch is off. A configuration file has levels, width and seed elsewhere, for
+// all methods.
 type Options struct {
-	Levels int   `json:"levels" yaml:"levels"` // of a code; default 4
-	Width  int   `json:"width" yaml:"width"`   // codes a level; default 256
+	Levels int   `json:"levels" yaml:"-"`      // of a code; default 4
+	Width  int   `json:"width" yaml:"-"`       // codes a level; default 256
 	Hidden []int `json:"hidden" yaml:"hidden"` // layers of the encoder, those of the decoder in reverse; default 256, 128
 	Latent int   `json:"latent" yaml:"latent"` // length of the latent vector; default 32
 
@@ -19,7 +20,7 @@ type Options struct {
 	LearningRate float64 `json:"learning_rate" yaml:"learning_rate"` // of AdamW, constant; default 0.001
 	Decay        float64 `json:"decay" yaml:"decay"`                 // weight decay of AdamW; default 0
 	Sample       int     `json:"sample" yaml:"sample"`               // rows that are trained on, at most; default 200,000
-	Seed         uint64  `json:"seed" yaml:"seed"`
+	Seed         uint64  `json:"seed" yaml:"-"`
 
 	Init       Init `json:"init" yaml:"init"`               // of the codebooks; default kmeans
 	InitSample int  `json:"init_sample" yaml:"init_sample"` // rows that k-means sees; default 8192
