@@ -66,18 +66,6 @@ func (v *variant) quantizer(ctx context.Context, emb embed.Matrix, split *market
 	}
 	opt := *v.RQVAE
 	opt.Seed = seed
-	q, _, err := rqvae.Fit(ctx, emb, coEngaged(split.Train), opt, nil)
+	q, _, err := rqvae.Fit(ctx, emb, rqvae.CoEngaged(split.Train, 1), opt, nil)
 	return q, err
-}
-
-// coEngaged is the pairs of different items that a user engaged with one after
-// the other, as often as it happened. Pairs of held-out events would leak.
-func coEngaged(train []market.Event) [][2]int32 {
-	var pairs [][2]int32
-	for i := 1; i < len(train); i++ {
-		if a, b := train[i-1], train[i]; a.User == b.User && a.Item != b.Item {
-			pairs = append(pairs, [2]int32{a.Item, b.Item})
-		}
-	}
-	return pairs
 }

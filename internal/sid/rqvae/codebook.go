@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/gr2/gr2/internal/embed"
-	"github.com/gr2/gr2/internal/kernel"
 	"github.com/gr2/gr2/internal/nn"
 	"github.com/gr2/gr2/internal/sid/fit"
 )
@@ -105,13 +104,4 @@ func (b *codebook) reset(limit int) (revived []int) {
 		b.idle[c] = 0
 	}
 	return revived
-}
-
-// subtract takes the chosen codes off the residual, into dst.
-func (b *codebook) subtract(dst []float32) {
-	d := b.codes.Cols
-	copy(dst, b.residual.Data)
-	for i, c := range b.chosen {
-		kernel.Axpy(-1, b.codes.Value[int(c)*d:int(c+1)*d], dst[i*d:(i+1)*d])
-	}
 }
