@@ -41,9 +41,8 @@ func Read(r io.Reader) (*Index, error) {
 	return load(append(header, rest...))
 }
 
-// Open maps the index file at path into memory and verifies it whole: hashing
-// takes about a twentieth of a second for two million items, and no later access
-// can then fail. Files are replaced and never rewritten in place (see durable),
+// Open maps the index file at path into memory and verifies it whole, which
+// reads it once, so that no later access can fail. Files are replaced and never rewritten in place (see durable),
 // so a mapped one does not change. Errors name the file. Close the index to
 // release it.
 func Open(path string) (*Index, error) {

@@ -42,14 +42,20 @@ func main() {
 	for _, step := range []string{"fit embedder", "embed", "fit quantizer", "assign", "index", "write"} {
 		line(step, "%.1f s", r.Seconds[step])
 	}
-	line("together", "%.1f min; %.1f min of CPU", r.Total/60, r.CPU/60)
+	line("together", "%.1f min", r.Total/60)
+	if r.CPU > 0 {
+		line("of that, processor time", "%.1f min", r.CPU/60)
+	}
 	line("open and verify the index", "%.3f s", r.Seconds["open"])
 	line("peak resident memory", "%d MiB", r.PeakMiB)
 	line("index file", "%.1f MiB, %.1f bytes an item", float64(r.IndexBytes)/(1<<20), float64(r.IndexBytes)/float64(r.Items))
 	line("unique, nearest codes", "%.2f%%", 100*r.Nearest.Uniqueness)
 	line("unique, rule free", "%.2f%%", 100*r.Index.Uniqueness)
 	for _, way := range []string{"id to code", "code to item", "children of two codes"} {
-		line("look-up, "+way, "%.0f ns", r.Nanos[way])
+		line("look-up, "+way, "%.0f ns, mean", r.Nanos[way])
+	}
+	if lookups, err := os.ReadFile(folder + "lookups.txt"); err == nil {
+		fmt.Printf("%s", lookups)
 	}
 	line("5% new items", "%d added in %.1f s, %d old codes changed, %.2f%% unique", r.Grown.Added, r.Grown.Seconds, r.Grown.Changed, 100*r.Grown.Uniqueness)
 	for _, rule := range []string{"assign, rule nearest", "assign, rule free"} {
