@@ -11,6 +11,7 @@ import (
 	"github.com/gr2/gr2/internal/config"
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/pipeline"
+	"github.com/gr2/gr2/internal/sid/rqvae"
 )
 
 func TestPresetsLoad(t *testing.T) {
@@ -67,6 +68,14 @@ func TestWrongConfigurationIsNamed(t *testing.T) {
 		{"small", "slates.orders=[sasrec, magic]", `slates.orders is "magic"`},
 		{"small", "sft.orders=[logged]", `sft.orders is "logged"`},
 		{"small", "eval.decode=", "eval.decode"},
+		{"small", "sid.method=kmeans", `sid.method is "kmeans"; use one of rq-kmeans`},
+		{"small", "sid.assign=", "sid.assign is empty; use one of [nearest free"},
+		{"small", "sid.assign=greedy", `"greedy"`},
+		{"small", "sid.random_levels=1", "random_levels 1"},
+		{"small", "sid.slack=0", "sid.slack is 0"},
+		{"small", "sid.rqvae.emma=0.9", `did you mean "sid.rqvae.ema"`},
+		{"small", "sid.rqvae.ema=1", "sid.rqvae: ema 1"},
+		{"small", "sid.rqvae.levels=3", `no key "sid.rqvae.levels"`},
 	}
 	for _, c := range cases {
 		var settings []string
@@ -99,6 +108,26 @@ func TestDifferencesNameKeysAndValues(t *testing.T) {
 	if same, err := config.Differences(o, o); err != nil || len(same) != 0 {
 		t.Errorf("%q, %v; want none", same, err)
 	}
+}
+
+// TestSemanticIDsAreDocumented: docs/semantic-ids.md explains every key of its
+// section.
+func TestSemanticIDsAreDocumented(t *testing.T) {
+	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "semantic-ids.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(prefix string, section reflect.Type) {
+		for i := range section.NumField() {
+			name := section.Field(i).Tag.Get("yaml")
+			key := "`" + prefix + name + "`"
+			if name != "-" && name != "rqvae" && !strings.Contains(string(doc), "| "+key) && !strings.Contains(string(doc), ", "+key) {
+				t.Errorf("docs/semantic-ids.md has no row of %s", key)
+			}
+		}
+	}
+	check("sid.", reflect.TypeFor[pipeline.SIDOptions]())
+	check("sid.rqvae.", reflect.TypeFor[rqvae.Options]())
 }
 
 // TestReinforcementLearningIsDocumented: docs/rl.md explains every key of its

@@ -25,13 +25,25 @@ func newContrast(opt Options) contrast {
 
 var pairStream = rng.Key("sid/rqvae/pairs")
 
+// drawPairs draws the batch of n pairs with replacement, either item as the
+// anchor.
+func (t *trainer) drawPairs(n int) {
+	c := &t.contrast
+	r := rng.New(t.opt.Seed, pairStream, t.steps)
+	c.items = resize(c.items, 2*n)
+	for i := range n {
+		pair := t.pairs[r.IntN(len(t.pairs))]
+		side := r.IntN(2)
+		c.items[i], c.items[n+i] = pair[side], pair[1-side]
+	}
+}
+
 // infoNCE is the cross-entropy of each anchor's partner among the partners of
 // all anchors of the batch, with scores cos(z_a, z_b)/Temperature (van den Oord
-// et al. 2018). Pairs are drawn with replacement, either item as the anchor.
+// et al. 2018).
 func (t *trainer) infoNCE() *nn.Var {
-	n := min(t.opt.ContrastSize, len(t.pairs))
-	t.drawPairs(n)
 	c := &t.contrast
+	n := c.arrange()
 	c.input = resize(c.input, 2*n*t.emb.Cols)
 	for i, item := range c.items {
 		t.scale.apply(t.emb.Row(int(item)), c.input[i*t.emb.Cols:(i+1)*t.emb.Cols])
@@ -46,21 +58,16 @@ func (t *trainer) infoNCE() *nn.Var {
 	return tape.CrossEntropy(scores, c.anchors, c.weights, float32(n))
 }
 
-// drawPairs fills the batch of n pairs. The mask takes out of a row the
-// candidates that are no negatives: its anchor, and its partner once more.
-func (t *trainer) drawPairs(n int) {
+// arrange fills in what follows from the items of the batch, and counts its
+// pairs. The mask takes out of a row the candidates that are no negatives: its
+// anchor, and its partner once more.
+func (c *contrast) arrange() int {
 	const never = -1e9
-	c := &t.contrast
-	r := rng.New(t.opt.Seed, pairStream, t.steps)
-	c.items, c.anchors, c.positives = resize(c.items, 2*n), resize(c.anchors, n), resize(c.positives, n)
+	n := len(c.items) / 2
+	c.anchors, c.positives = resize(c.anchors, n), resize(c.positives, n)
 	c.weights, c.mask = resize(c.weights, n), resize(c.mask, n*n)
 	for i := range n {
-		pair := t.pairs[r.IntN(len(t.pairs))]
-		side := r.IntN(2)
-		c.items[i], c.items[n+i] = pair[side], pair[1-side]
 		c.anchors[i], c.positives[i], c.weights[i] = int32(i), int32(n+i), 1
-	}
-	for i := range n {
 		for j := range n {
 			c.mask[i*n+j] = 0
 			if other := c.items[n+j]; j != i && (other == c.items[i] || other == c.items[n+i]) {
@@ -68,4 +75,5 @@ func (t *trainer) drawPairs(n int) {
 			}
 		}
 	}
+	return n
 }

@@ -86,9 +86,14 @@ func (t *trainer) initCodebooks() error {
 func (t *trainer) step(rows []int) (Loss, int) {
 	t.tape.Reset()
 	t.steps++
-	total, read := t.lossOf(rows)
+	total, terms := t.lossOf(rows)
+	if t.opt.Contrastive > 0 {
+		t.drawPairs(min(t.opt.ContrastSize, len(t.pairs)))
+		terms.contrastive = t.infoNCE()
+		total = t.tape.Add(total, t.tape.Scale(terms.contrastive, float32(t.opt.Contrastive)))
+	}
 	t.tape.Backward(total)
-	loss := read()
+	loss := terms.read()
 	t.update()
 	revived := 0
 	if t.opt.Reset > 0 {
@@ -101,8 +106,8 @@ func (t *trainer) step(rows []int) (Loss, int) {
 	return loss, revived
 }
 
-// lossOf records the loss of a batch; read gives its terms.
-func (t *trainer) lossOf(rows []int) (total *nn.Var, read func() Loss) {
+// lossOf records the loss of a batch, but the contrastive one, and its terms.
+func (t *trainer) lossOf(rows []int) (*nn.Var, *terms) {
 	tape := t.tape
 	t.input = resize(t.input, len(rows)*t.train.Cols)
 	for i, row := range rows {
@@ -113,15 +118,11 @@ func (t *trainer) lossOf(rows []int) (total *nn.Var, read func() Loss) {
 	terms := t.quantise(z)
 	decoded := t.decoder.forward(tape, tape.StraightThrough(z, tape.Const(z.Rows, z.Cols, t.sum)))
 	terms.reconstruction = rowError(tape, x, decoded)
-	total = tape.Add(terms.reconstruction, tape.Add(terms.codebook, tape.Scale(terms.commitment, float32(t.opt.Beta))))
+	total := tape.Add(terms.reconstruction, tape.Add(terms.codebook, tape.Scale(terms.commitment, float32(t.opt.Beta))))
 	if t.opt.Diversity > 0 {
 		total = tape.Add(total, tape.Scale(terms.diversity, float32(t.opt.Diversity)))
 	}
-	if t.opt.Contrastive > 0 {
-		terms.contrastive = t.infoNCE()
-		total = tape.Add(total, tape.Scale(terms.contrastive, float32(t.opt.Contrastive)))
-	}
-	return total, terms.read
+	return total, terms
 }
 
 // terms are the parts of the loss on the tape; nil where off.
