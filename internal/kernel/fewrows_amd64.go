@@ -25,10 +25,6 @@ func (r *rowKernels) dotRows(m, n, k int, alpha float32, a []float32, lda int, b
 	}
 }
 
-// rowGroup is how many of the rows left the next call takes: at most limit, in
-// groups of about the same size.
-func rowGroup(left, limit int) int { return ceil(left, ceil(left, limit)) }
-
 func (r *rowKernels) dotGroup(rows, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
 	whole := n &^ 3
 	r.dots[rows-1](whole, k, alpha, a, lda, b, ldb, beta, c, ldc)

@@ -431,4 +431,8 @@ func (v *variant) fewRows(m, n, k int, alpha float32, a, b operand, beta float32
 	}
 }
 
+// rowGroup is how many of the rows left the next call takes: at most limit, in
+// groups of about the same size.
+func rowGroup(left, limit int) int { return ceil(left, ceil(left, limit)) }
+
 func ceil(a, b int) int { return (a + b - 1) / b }
