@@ -79,12 +79,22 @@ func (g GemmCase) run(m *memory, edit func(a, b matrix)) (c matrix, want, scale 
 // exact is the definition of Gemm in float64.
 func (g GemmCase) exact(a, b, c matrix) (want, scale []float64) {
 	want, scale = make([]float64, g.M*g.N), make([]float64, g.M*g.N)
+	rows, cols := make([]float64, g.M*g.K), make([]float64, g.N*g.K) // both contiguous in k
+	for p := range g.K {
+		for i := range g.M {
+			rows[i*g.K+p] = g.element(*a.at(i, p))
+		}
+		for j := range g.N {
+			cols[j*g.K+p] = g.element(*b.at(p, j))
+		}
+	}
 	for i := range g.M {
 		for j := range g.N {
 			var sum, size float64
 			if g.Alpha != 0 {
-				for p := range g.K {
-					x := g.element(*a.at(i, p)) * g.element(*b.at(p, j))
+				col := cols[j*g.K : (j+1)*g.K]
+				for p, x := range rows[i*g.K : (i+1)*g.K] {
+					x *= col[p]
 					sum += x
 					size += math.Abs(x)
 				}
