@@ -17,7 +17,7 @@ func detect() []*variant {
 			avx512.byteRows, avx512.dotBytes = avx2.byteRows, avx2.dotBytes
 		}
 		if cpu.X86.HasAVX512BF16 {
-			avx512.microPairs, avx512.pairSteps = microPairsAVX512, pairStepsAVX512
+			avx512.microPairs, avx512.pairSteps = pairTilesAVX512.micro, pairStepsAVX512
 		}
 		found = append(found, &avx512)
 	}

@@ -9,7 +9,7 @@ var avx2 = variant{
 	mr:         6,
 	nr:         16,
 	rowStep:    2,
-	micro:      microAVX2,
+	micro:      tilesAVX2.micro,
 	transpose:  transposeAVX2,
 	copySteps:  copyStepsAVX2,
 	dotRows:    rowsAVX2.dotRows,
@@ -45,23 +45,7 @@ var rowsAVX2 = &rowKernels{
 
 var bytesAVX2 = byteKernels{dotBytes1AVX2, dotBytes2AVX2}
 
-// microAVX2 takes whole tiles, then two thirds or one third of one.
-func microAVX2(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int) {
-	const mr = 6
-	tiles, rest := rows/mr, rows%mr
-	if tiles > 0 {
-		micro6AVX2(tiles, k, alpha, a, b, beta, c, ldc)
-	}
-	if rest == 0 {
-		return
-	}
-	a, c = a[tiles*mr*k+mr-rest:], c[tiles*mr*ldc:]
-	if rest == 2 {
-		micro2AVX2(1, k, alpha, a, b, beta, c, ldc)
-	} else {
-		micro4AVX2(1, k, alpha, a, b, beta, c, ldc)
-	}
-}
+var tilesAVX2 = &tileKernels{6, micro2AVX2, micro4AVX2, micro6AVX2}
 
 // transposeAVX2 transposes 8 steps at a time and leaves the last few, and
 // widths the assembly does not know, to the portable form.

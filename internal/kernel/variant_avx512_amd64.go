@@ -10,7 +10,7 @@ var avx512 = variant{
 	mr:         12,
 	nr:         32,
 	rowStep:    4,
-	micro:      microAVX512,
+	micro:      tilesAVX512.micro,
 	transpose:  transposeAVX512,
 	copySteps:  copyStepsAVX512,
 	dotRows:    rowsAVX512.dotRows,
@@ -55,41 +55,9 @@ var bytesAVX512 = byteKernels{
 	dotBytes4AVX512, dotBytes5AVX512, dotBytes6AVX512,
 }
 
-// microAVX512 takes whole tiles, then two thirds or one third of one.
-func microAVX512(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int) {
-	const mr = 12
-	tiles, rest := rows/mr, rows%mr
-	if tiles > 0 {
-		micro12AVX512(tiles, k, alpha, a, b, beta, c, ldc)
-	}
-	if rest == 0 {
-		return
-	}
-	a, c = a[tiles*mr*k+mr-rest:], c[tiles*mr*ldc:]
-	if rest == 4 {
-		micro4AVX512(1, k, alpha, a, b, beta, c, ldc)
-	} else {
-		micro8AVX512(1, k, alpha, a, b, beta, c, ldc)
-	}
-}
+var tilesAVX512 = &tileKernels{12, micro4AVX512, micro8AVX512, micro12AVX512}
 
-// microPairsAVX512 is microAVX512 for pairs.
-func microPairsAVX512(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int) {
-	const mr = 12
-	tiles, rest := rows/mr, rows%mr
-	if tiles > 0 {
-		microPairs12AVX512(tiles, k, alpha, a, b, beta, c, ldc)
-	}
-	if rest == 0 {
-		return
-	}
-	a, c = a[tiles*mr*k+mr-rest:], c[tiles*mr*ldc:]
-	if rest == 4 {
-		microPairs4AVX512(1, k, alpha, a, b, beta, c, ldc)
-	} else {
-		microPairs8AVX512(1, k, alpha, a, b, beta, c, ldc)
-	}
-}
+var pairTilesAVX512 = &tileKernels{12, microPairs4AVX512, microPairs8AVX512, microPairs12AVX512}
 
 // pairStepsAVX512 knows the widths that are packed, 12 and 32.
 func pairStepsAVX512(panel []float32, width int, src []float32, k int) {
