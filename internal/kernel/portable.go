@@ -102,6 +102,10 @@ func maxPortable(x []float32) float32 {
 
 func exp32(x float32) float32 { return float32(math.Exp(float64(x))) }
 
+// expOf is exp(x-shift) with the exact difference: rounded, it would cost as much
+// accuracy as all the rest of a softmax.
+func expOf(x, shift float32) float32 { return float32(math.Exp(float64(x) - float64(shift))) }
+
 func expPortable(dst, x []float32) {
 	for i, v := range x {
 		dst[i] = exp32(v)
@@ -111,7 +115,7 @@ func expPortable(dst, x []float32) {
 func expSumPortable(dst, x []float32, shift float32) float32 {
 	var s float32
 	for i, v := range x {
-		dst[i] = exp32(v - shift)
+		dst[i] = expOf(v, shift)
 		s += dst[i]
 	}
 	return s
@@ -120,7 +124,7 @@ func expSumPortable(dst, x []float32, shift float32) float32 {
 func sumExpPortable(x []float32, shift float32) float32 {
 	var s float32
 	for _, v := range x {
-		s += exp32(v - shift)
+		s += expOf(v, shift)
 	}
 	return s
 }
