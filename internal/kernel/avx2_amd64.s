@@ -2879,67 +2879,85 @@ unrolled:
 	CMPQ         AX, $+16
 	JLT          unrolledend
 	VMOVUPS      (DX), Y3
-	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      exphigh<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMOVUPS      explow<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VMULPS       log2e<>+0(SB), Y3, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VMOVAPS      Y3, Y3
-	VFNMADD231PS ln2high<>+0(SB), Y4, Y3
-	VFNMADD231PS ln2low<>+0(SB), Y4, Y3
-	VMOVUPS      exp7<>+0(SB), Y5
-	VFMADD213PS  exp6<>+0(SB), Y3, Y5
-	VFMADD213PS  exp5<>+0(SB), Y3, Y5
-	VFMADD213PS  exp4<>+0(SB), Y3, Y5
-	VFMADD213PS  exp3<>+0(SB), Y3, Y5
-	VFMADD213PS  exp2<>+0(SB), Y3, Y5
-	VMULPS       Y3, Y3, Y6
-	VFMADD213PS  Y3, Y6, Y5
-	VADDPS       one<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y3
-	VPSUBD       Y3, Y4, Y4
-	VPADDD       bias<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y5, Y5
+	VSUBPS       Y0, Y3, Y4
+	VSUBPS       Y3, Y4, Y5
+	VSUBPS       Y5, Y4, Y6
+	VSUBPS       Y6, Y3, Y3
+	VADDPS       Y0, Y5, Y5
+	VSUBPS       Y5, Y3, Y3
+	VMINPS       tailhigh<>+0(SB), Y3, Y3
+	VMAXPS       taillow<>+0(SB), Y3, Y3
+	VMOVUPS      exphigh<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMOVUPS      explow<>+0(SB), Y5
+	VMAXPS       Y4, Y5, Y4
+	VMULPS       log2e<>+0(SB), Y4, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS ln2high<>+0(SB), Y5, Y4
+	VFNMADD231PS ln2low<>+0(SB), Y5, Y3
+	VADDPS       Y3, Y4, Y4
+	VMOVUPS      exp7<>+0(SB), Y3
+	VFMADD213PS  exp6<>+0(SB), Y4, Y3
+	VFMADD213PS  exp5<>+0(SB), Y4, Y3
+	VFMADD213PS  exp4<>+0(SB), Y4, Y3
+	VFMADD213PS  exp3<>+0(SB), Y4, Y3
+	VFMADD213PS  exp2<>+0(SB), Y4, Y3
+	VMULPS       Y4, Y4, Y6
+	VFMADD213PS  Y4, Y6, Y3
+	VADDPS       one<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y4
+	VPSUBD       Y4, Y5, Y5
 	VPADDD       bias<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y5, Y5
-	VMOVAPS      Y5, Y3
+	VMULPS       Y4, Y3, Y3
+	VPADDD       bias<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y3, Y3
+	VMOVAPS      Y3, Y4
+	VMOVAPS      Y4, Y3
 	VMOVUPS      Y3, (CX)
 	VADDPS       Y3, Y1, Y1
 	VMOVUPS      32(DX), Y3
-	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      exphigh<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMOVUPS      explow<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VMULPS       log2e<>+0(SB), Y3, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VMOVAPS      Y3, Y3
-	VFNMADD231PS ln2high<>+0(SB), Y4, Y3
-	VFNMADD231PS ln2low<>+0(SB), Y4, Y3
-	VMOVUPS      exp7<>+0(SB), Y5
-	VFMADD213PS  exp6<>+0(SB), Y3, Y5
-	VFMADD213PS  exp5<>+0(SB), Y3, Y5
-	VFMADD213PS  exp4<>+0(SB), Y3, Y5
-	VFMADD213PS  exp3<>+0(SB), Y3, Y5
-	VFMADD213PS  exp2<>+0(SB), Y3, Y5
-	VMULPS       Y3, Y3, Y6
-	VFMADD213PS  Y3, Y6, Y5
-	VADDPS       one<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y3
-	VPSUBD       Y3, Y4, Y4
-	VPADDD       bias<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y5, Y5
+	VSUBPS       Y0, Y3, Y4
+	VSUBPS       Y3, Y4, Y5
+	VSUBPS       Y5, Y4, Y6
+	VSUBPS       Y6, Y3, Y3
+	VADDPS       Y0, Y5, Y5
+	VSUBPS       Y5, Y3, Y3
+	VMINPS       tailhigh<>+0(SB), Y3, Y3
+	VMAXPS       taillow<>+0(SB), Y3, Y3
+	VMOVUPS      exphigh<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMOVUPS      explow<>+0(SB), Y5
+	VMAXPS       Y4, Y5, Y4
+	VMULPS       log2e<>+0(SB), Y4, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS ln2high<>+0(SB), Y5, Y4
+	VFNMADD231PS ln2low<>+0(SB), Y5, Y3
+	VADDPS       Y3, Y4, Y4
+	VMOVUPS      exp7<>+0(SB), Y3
+	VFMADD213PS  exp6<>+0(SB), Y4, Y3
+	VFMADD213PS  exp5<>+0(SB), Y4, Y3
+	VFMADD213PS  exp4<>+0(SB), Y4, Y3
+	VFMADD213PS  exp3<>+0(SB), Y4, Y3
+	VFMADD213PS  exp2<>+0(SB), Y4, Y3
+	VMULPS       Y4, Y4, Y6
+	VFMADD213PS  Y4, Y6, Y3
+	VADDPS       one<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y4
+	VPSUBD       Y4, Y5, Y5
 	VPADDD       bias<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y5, Y5
-	VMOVAPS      Y5, Y3
+	VMULPS       Y4, Y3, Y3
+	VPADDD       bias<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y3, Y3
+	VMOVAPS      Y3, Y4
+	VMOVAPS      Y4, Y3
 	VMOVUPS      Y3, 32(CX)
 	VADDPS       Y3, Y2, Y2
 	ADDQ         $+64, CX
@@ -2952,35 +2970,44 @@ whole:
 	CMPQ         AX, $+8
 	JLT          wholeend
 	VMOVUPS      (DX), Y3
-	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      exphigh<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMOVUPS      explow<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VMULPS       log2e<>+0(SB), Y3, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VMOVAPS      Y3, Y3
-	VFNMADD231PS ln2high<>+0(SB), Y4, Y3
-	VFNMADD231PS ln2low<>+0(SB), Y4, Y3
-	VMOVUPS      exp7<>+0(SB), Y5
-	VFMADD213PS  exp6<>+0(SB), Y3, Y5
-	VFMADD213PS  exp5<>+0(SB), Y3, Y5
-	VFMADD213PS  exp4<>+0(SB), Y3, Y5
-	VFMADD213PS  exp3<>+0(SB), Y3, Y5
-	VFMADD213PS  exp2<>+0(SB), Y3, Y5
-	VMULPS       Y3, Y3, Y6
-	VFMADD213PS  Y3, Y6, Y5
-	VADDPS       one<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y3
-	VPSUBD       Y3, Y4, Y4
-	VPADDD       bias<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y5, Y5
+	VSUBPS       Y0, Y3, Y4
+	VSUBPS       Y3, Y4, Y5
+	VSUBPS       Y5, Y4, Y6
+	VSUBPS       Y6, Y3, Y3
+	VADDPS       Y0, Y5, Y5
+	VSUBPS       Y5, Y3, Y3
+	VMINPS       tailhigh<>+0(SB), Y3, Y3
+	VMAXPS       taillow<>+0(SB), Y3, Y3
+	VMOVUPS      exphigh<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMOVUPS      explow<>+0(SB), Y5
+	VMAXPS       Y4, Y5, Y4
+	VMULPS       log2e<>+0(SB), Y4, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS ln2high<>+0(SB), Y5, Y4
+	VFNMADD231PS ln2low<>+0(SB), Y5, Y3
+	VADDPS       Y3, Y4, Y4
+	VMOVUPS      exp7<>+0(SB), Y3
+	VFMADD213PS  exp6<>+0(SB), Y4, Y3
+	VFMADD213PS  exp5<>+0(SB), Y4, Y3
+	VFMADD213PS  exp4<>+0(SB), Y4, Y3
+	VFMADD213PS  exp3<>+0(SB), Y4, Y3
+	VFMADD213PS  exp2<>+0(SB), Y4, Y3
+	VMULPS       Y4, Y4, Y6
+	VFMADD213PS  Y4, Y6, Y3
+	VADDPS       one<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y4
+	VPSUBD       Y4, Y5, Y5
 	VPADDD       bias<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y5, Y5
-	VMOVAPS      Y5, Y3
+	VMULPS       Y4, Y3, Y3
+	VPADDD       bias<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y3, Y3
+	VMOVAPS      Y3, Y4
+	VMOVAPS      Y4, Y3
 	VMOVUPS      Y3, (CX)
 	VADDPS       Y3, Y1, Y1
 	ADDQ         $+32, CX
@@ -2995,34 +3022,43 @@ wholeend:
 	NEGQ         AX
 	VMOVUPS      32(BX)(AX*4), Y3
 	VMASKMOVPS   (DX), Y3, Y4
-	VSUBPS       Y0, Y4, Y4
+	VSUBPS       Y0, Y4, Y5
+	VSUBPS       Y4, Y5, Y6
+	VSUBPS       Y6, Y5, Y7
+	VSUBPS       Y7, Y4, Y4
+	VADDPS       Y0, Y6, Y6
+	VSUBPS       Y6, Y4, Y4
+	VMINPS       tailhigh<>+0(SB), Y4, Y4
+	VMAXPS       taillow<>+0(SB), Y4, Y4
 	VMOVUPS      exphigh<>+0(SB), Y0
-	VMINPS       Y4, Y0, Y4
+	VMINPS       Y5, Y0, Y5
 	VMOVUPS      explow<>+0(SB), Y0
-	VMAXPS       Y4, Y0, Y4
-	VMULPS       log2e<>+0(SB), Y4, Y0
+	VMAXPS       Y5, Y0, Y5
+	VMULPS       log2e<>+0(SB), Y5, Y0
 	VROUNDPS     $0x08, Y0, Y0
-	VMOVAPS      Y4, Y4
-	VFNMADD231PS ln2high<>+0(SB), Y0, Y4
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS ln2high<>+0(SB), Y0, Y5
 	VFNMADD231PS ln2low<>+0(SB), Y0, Y4
-	VMOVUPS      exp7<>+0(SB), Y5
-	VFMADD213PS  exp6<>+0(SB), Y4, Y5
-	VFMADD213PS  exp5<>+0(SB), Y4, Y5
-	VFMADD213PS  exp4<>+0(SB), Y4, Y5
-	VFMADD213PS  exp3<>+0(SB), Y4, Y5
-	VFMADD213PS  exp2<>+0(SB), Y4, Y5
-	VMULPS       Y4, Y4, Y6
-	VFMADD213PS  Y4, Y6, Y5
-	VADDPS       one<>+0(SB), Y5, Y5
+	VADDPS       Y4, Y5, Y5
+	VMOVUPS      exp7<>+0(SB), Y4
+	VFMADD213PS  exp6<>+0(SB), Y5, Y4
+	VFMADD213PS  exp5<>+0(SB), Y5, Y4
+	VFMADD213PS  exp4<>+0(SB), Y5, Y4
+	VFMADD213PS  exp3<>+0(SB), Y5, Y4
+	VFMADD213PS  exp2<>+0(SB), Y5, Y4
+	VMULPS       Y5, Y5, Y6
+	VFMADD213PS  Y5, Y6, Y4
+	VADDPS       one<>+0(SB), Y4, Y4
 	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y4
-	VPSUBD       Y4, Y0, Y0
-	VPADDD       bias<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y5, Y5
+	VPSRAD       $0x01, Y0, Y5
+	VPSUBD       Y5, Y0, Y0
+	VPADDD       bias<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y4, Y4
 	VPADDD       bias<>+0(SB), Y0, Y0
 	VPSLLD       $0x17, Y0, Y0
-	VMULPS       Y0, Y5, Y5
+	VMULPS       Y0, Y4, Y4
+	VMOVAPS      Y4, Y5
 	VMOVAPS      Y5, Y4
 	VMASKMOVPS   Y4, Y3, (CX)
 	VANDPS       Y3, Y4, Y4
@@ -3040,6 +3076,26 @@ done:
 	VZEROUPPER
 	RET
 
+DATA tailhigh<>+0(SB)/4, $(0.0001)
+DATA tailhigh<>+4(SB)/4, $(0.0001)
+DATA tailhigh<>+8(SB)/4, $(0.0001)
+DATA tailhigh<>+12(SB)/4, $(0.0001)
+DATA tailhigh<>+16(SB)/4, $(0.0001)
+DATA tailhigh<>+20(SB)/4, $(0.0001)
+DATA tailhigh<>+24(SB)/4, $(0.0001)
+DATA tailhigh<>+28(SB)/4, $(0.0001)
+GLOBL tailhigh<>(SB), RODATA|NOPTR, $32
+
+DATA taillow<>+0(SB)/4, $(-0.0001)
+DATA taillow<>+4(SB)/4, $(-0.0001)
+DATA taillow<>+8(SB)/4, $(-0.0001)
+DATA taillow<>+12(SB)/4, $(-0.0001)
+DATA taillow<>+16(SB)/4, $(-0.0001)
+DATA taillow<>+20(SB)/4, $(-0.0001)
+DATA taillow<>+24(SB)/4, $(-0.0001)
+DATA taillow<>+28(SB)/4, $(-0.0001)
+GLOBL taillow<>(SB), RODATA|NOPTR, $32
+
 // func sumExpAVX2(x []float32, shift float32) float32
 // Requires: AVX, AVX2, FMA3, SSE
 TEXT ·sumExpAVX2(SB), NOSPLIT, $0-36
@@ -3053,66 +3109,84 @@ unrolled:
 	CMPQ         AX, $+16
 	JLT          unrolledend
 	VMOVUPS      (CX), Y3
-	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      exphigh<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMOVUPS      explow<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VMULPS       log2e<>+0(SB), Y3, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VMOVAPS      Y3, Y3
-	VFNMADD231PS ln2high<>+0(SB), Y4, Y3
-	VFNMADD231PS ln2low<>+0(SB), Y4, Y3
-	VMOVUPS      exp7<>+0(SB), Y5
-	VFMADD213PS  exp6<>+0(SB), Y3, Y5
-	VFMADD213PS  exp5<>+0(SB), Y3, Y5
-	VFMADD213PS  exp4<>+0(SB), Y3, Y5
-	VFMADD213PS  exp3<>+0(SB), Y3, Y5
-	VFMADD213PS  exp2<>+0(SB), Y3, Y5
-	VMULPS       Y3, Y3, Y6
-	VFMADD213PS  Y3, Y6, Y5
-	VADDPS       one<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y3
-	VPSUBD       Y3, Y4, Y4
-	VPADDD       bias<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y5, Y5
+	VSUBPS       Y0, Y3, Y4
+	VSUBPS       Y3, Y4, Y5
+	VSUBPS       Y5, Y4, Y6
+	VSUBPS       Y6, Y3, Y3
+	VADDPS       Y0, Y5, Y5
+	VSUBPS       Y5, Y3, Y3
+	VMINPS       tailhigh<>+0(SB), Y3, Y3
+	VMAXPS       taillow<>+0(SB), Y3, Y3
+	VMOVUPS      exphigh<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMOVUPS      explow<>+0(SB), Y5
+	VMAXPS       Y4, Y5, Y4
+	VMULPS       log2e<>+0(SB), Y4, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS ln2high<>+0(SB), Y5, Y4
+	VFNMADD231PS ln2low<>+0(SB), Y5, Y3
+	VADDPS       Y3, Y4, Y4
+	VMOVUPS      exp7<>+0(SB), Y3
+	VFMADD213PS  exp6<>+0(SB), Y4, Y3
+	VFMADD213PS  exp5<>+0(SB), Y4, Y3
+	VFMADD213PS  exp4<>+0(SB), Y4, Y3
+	VFMADD213PS  exp3<>+0(SB), Y4, Y3
+	VFMADD213PS  exp2<>+0(SB), Y4, Y3
+	VMULPS       Y4, Y4, Y6
+	VFMADD213PS  Y4, Y6, Y3
+	VADDPS       one<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y4
+	VPSUBD       Y4, Y5, Y5
 	VPADDD       bias<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y5, Y5
-	VMOVAPS      Y5, Y3
+	VMULPS       Y4, Y3, Y3
+	VPADDD       bias<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y3, Y3
+	VMOVAPS      Y3, Y4
+	VMOVAPS      Y4, Y3
 	VADDPS       Y3, Y1, Y1
 	VMOVUPS      32(CX), Y3
-	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      exphigh<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMOVUPS      explow<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VMULPS       log2e<>+0(SB), Y3, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VMOVAPS      Y3, Y3
-	VFNMADD231PS ln2high<>+0(SB), Y4, Y3
-	VFNMADD231PS ln2low<>+0(SB), Y4, Y3
-	VMOVUPS      exp7<>+0(SB), Y5
-	VFMADD213PS  exp6<>+0(SB), Y3, Y5
-	VFMADD213PS  exp5<>+0(SB), Y3, Y5
-	VFMADD213PS  exp4<>+0(SB), Y3, Y5
-	VFMADD213PS  exp3<>+0(SB), Y3, Y5
-	VFMADD213PS  exp2<>+0(SB), Y3, Y5
-	VMULPS       Y3, Y3, Y6
-	VFMADD213PS  Y3, Y6, Y5
-	VADDPS       one<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y3
-	VPSUBD       Y3, Y4, Y4
-	VPADDD       bias<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y5, Y5
+	VSUBPS       Y0, Y3, Y4
+	VSUBPS       Y3, Y4, Y5
+	VSUBPS       Y5, Y4, Y6
+	VSUBPS       Y6, Y3, Y3
+	VADDPS       Y0, Y5, Y5
+	VSUBPS       Y5, Y3, Y3
+	VMINPS       tailhigh<>+0(SB), Y3, Y3
+	VMAXPS       taillow<>+0(SB), Y3, Y3
+	VMOVUPS      exphigh<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMOVUPS      explow<>+0(SB), Y5
+	VMAXPS       Y4, Y5, Y4
+	VMULPS       log2e<>+0(SB), Y4, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS ln2high<>+0(SB), Y5, Y4
+	VFNMADD231PS ln2low<>+0(SB), Y5, Y3
+	VADDPS       Y3, Y4, Y4
+	VMOVUPS      exp7<>+0(SB), Y3
+	VFMADD213PS  exp6<>+0(SB), Y4, Y3
+	VFMADD213PS  exp5<>+0(SB), Y4, Y3
+	VFMADD213PS  exp4<>+0(SB), Y4, Y3
+	VFMADD213PS  exp3<>+0(SB), Y4, Y3
+	VFMADD213PS  exp2<>+0(SB), Y4, Y3
+	VMULPS       Y4, Y4, Y6
+	VFMADD213PS  Y4, Y6, Y3
+	VADDPS       one<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y4
+	VPSUBD       Y4, Y5, Y5
 	VPADDD       bias<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y5, Y5
-	VMOVAPS      Y5, Y3
+	VMULPS       Y4, Y3, Y3
+	VPADDD       bias<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y3, Y3
+	VMOVAPS      Y3, Y4
+	VMOVAPS      Y4, Y3
 	VADDPS       Y3, Y2, Y2
 	ADDQ         $+64, CX
 	SUBQ         $+16, AX
@@ -3123,35 +3197,44 @@ whole:
 	CMPQ         AX, $+8
 	JLT          wholeend
 	VMOVUPS      (CX), Y3
-	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      exphigh<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMOVUPS      explow<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VMULPS       log2e<>+0(SB), Y3, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VMOVAPS      Y3, Y3
-	VFNMADD231PS ln2high<>+0(SB), Y4, Y3
-	VFNMADD231PS ln2low<>+0(SB), Y4, Y3
-	VMOVUPS      exp7<>+0(SB), Y5
-	VFMADD213PS  exp6<>+0(SB), Y3, Y5
-	VFMADD213PS  exp5<>+0(SB), Y3, Y5
-	VFMADD213PS  exp4<>+0(SB), Y3, Y5
-	VFMADD213PS  exp3<>+0(SB), Y3, Y5
-	VFMADD213PS  exp2<>+0(SB), Y3, Y5
-	VMULPS       Y3, Y3, Y6
-	VFMADD213PS  Y3, Y6, Y5
-	VADDPS       one<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y3
-	VPSUBD       Y3, Y4, Y4
-	VPADDD       bias<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y5, Y5
+	VSUBPS       Y0, Y3, Y4
+	VSUBPS       Y3, Y4, Y5
+	VSUBPS       Y5, Y4, Y6
+	VSUBPS       Y6, Y3, Y3
+	VADDPS       Y0, Y5, Y5
+	VSUBPS       Y5, Y3, Y3
+	VMINPS       tailhigh<>+0(SB), Y3, Y3
+	VMAXPS       taillow<>+0(SB), Y3, Y3
+	VMOVUPS      exphigh<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMOVUPS      explow<>+0(SB), Y5
+	VMAXPS       Y4, Y5, Y4
+	VMULPS       log2e<>+0(SB), Y4, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS ln2high<>+0(SB), Y5, Y4
+	VFNMADD231PS ln2low<>+0(SB), Y5, Y3
+	VADDPS       Y3, Y4, Y4
+	VMOVUPS      exp7<>+0(SB), Y3
+	VFMADD213PS  exp6<>+0(SB), Y4, Y3
+	VFMADD213PS  exp5<>+0(SB), Y4, Y3
+	VFMADD213PS  exp4<>+0(SB), Y4, Y3
+	VFMADD213PS  exp3<>+0(SB), Y4, Y3
+	VFMADD213PS  exp2<>+0(SB), Y4, Y3
+	VMULPS       Y4, Y4, Y6
+	VFMADD213PS  Y4, Y6, Y3
+	VADDPS       one<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y4
+	VPSUBD       Y4, Y5, Y5
 	VPADDD       bias<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y5, Y5
-	VMOVAPS      Y5, Y3
+	VMULPS       Y4, Y3, Y3
+	VPADDD       bias<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y3, Y3
+	VMOVAPS      Y3, Y4
+	VMOVAPS      Y4, Y3
 	VADDPS       Y3, Y1, Y1
 	ADDQ         $+32, CX
 	SUBQ         $+8, AX
@@ -3164,34 +3247,43 @@ wholeend:
 	NEGQ         AX
 	VMOVUPS      32(DX)(AX*4), Y3
 	VMASKMOVPS   (CX), Y3, Y4
-	VSUBPS       Y0, Y4, Y4
+	VSUBPS       Y0, Y4, Y5
+	VSUBPS       Y4, Y5, Y6
+	VSUBPS       Y6, Y5, Y7
+	VSUBPS       Y7, Y4, Y4
+	VADDPS       Y0, Y6, Y6
+	VSUBPS       Y6, Y4, Y4
+	VMINPS       tailhigh<>+0(SB), Y4, Y4
+	VMAXPS       taillow<>+0(SB), Y4, Y4
 	VMOVUPS      exphigh<>+0(SB), Y0
-	VMINPS       Y4, Y0, Y4
+	VMINPS       Y5, Y0, Y5
 	VMOVUPS      explow<>+0(SB), Y0
-	VMAXPS       Y4, Y0, Y4
-	VMULPS       log2e<>+0(SB), Y4, Y0
+	VMAXPS       Y5, Y0, Y5
+	VMULPS       log2e<>+0(SB), Y5, Y0
 	VROUNDPS     $0x08, Y0, Y0
-	VMOVAPS      Y4, Y4
-	VFNMADD231PS ln2high<>+0(SB), Y0, Y4
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS ln2high<>+0(SB), Y0, Y5
 	VFNMADD231PS ln2low<>+0(SB), Y0, Y4
-	VMOVUPS      exp7<>+0(SB), Y5
-	VFMADD213PS  exp6<>+0(SB), Y4, Y5
-	VFMADD213PS  exp5<>+0(SB), Y4, Y5
-	VFMADD213PS  exp4<>+0(SB), Y4, Y5
-	VFMADD213PS  exp3<>+0(SB), Y4, Y5
-	VFMADD213PS  exp2<>+0(SB), Y4, Y5
-	VMULPS       Y4, Y4, Y6
-	VFMADD213PS  Y4, Y6, Y5
-	VADDPS       one<>+0(SB), Y5, Y5
+	VADDPS       Y4, Y5, Y5
+	VMOVUPS      exp7<>+0(SB), Y4
+	VFMADD213PS  exp6<>+0(SB), Y5, Y4
+	VFMADD213PS  exp5<>+0(SB), Y5, Y4
+	VFMADD213PS  exp4<>+0(SB), Y5, Y4
+	VFMADD213PS  exp3<>+0(SB), Y5, Y4
+	VFMADD213PS  exp2<>+0(SB), Y5, Y4
+	VMULPS       Y5, Y5, Y6
+	VFMADD213PS  Y5, Y6, Y4
+	VADDPS       one<>+0(SB), Y4, Y4
 	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y4
-	VPSUBD       Y4, Y0, Y0
-	VPADDD       bias<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y5, Y5
+	VPSRAD       $0x01, Y0, Y5
+	VPSUBD       Y5, Y0, Y0
+	VPADDD       bias<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y4, Y4
 	VPADDD       bias<>+0(SB), Y0, Y0
 	VPSLLD       $0x17, Y0, Y0
-	VMULPS       Y0, Y5, Y5
+	VMULPS       Y0, Y4, Y4
+	VMOVAPS      Y4, Y5
 	VMOVAPS      Y5, Y4
 	VANDPS       Y3, Y4, Y4
 	VADDPS       Y4, Y1, Y1

@@ -104,6 +104,7 @@ var values = map[string]float32{
 
 	// exp; the names say what for.
 	"exphigh": 89, "explow": -104, "log2e": math.Log2E,
+	"tailhigh": 1e-4, "taillow": -1e-4,
 	"ln2high": 0.693359375, "ln2low": -2.12194440e-4,
 	"exp7": 1.9875691500e-4, "exp6": 1.3981999507e-3, "exp5": 8.3334519073e-3,
 	"exp4": 4.1665795894e-2, "exp3": 1.6666665459e-1, "exp2": 5.0000001201e-1,

@@ -178,9 +178,15 @@ var expConstants = []string{
 	"exp7", "exp6", "exp5", "exp4", "exp3", "exp2", "one",
 }
 
-// exp replaces x by exp(x): x = n*ln2 + r with |r| <= ln2/2, exp(r) by the
-// polynomial of Cephes' expf, times 2^n. NaN stays NaN.
+// exp replaces x by exp(x). NaN stays NaN.
 func exp(x VecVirtual) {
+	expTail(x, nil)
+}
+
+// expTail replaces x by exp(x+tail), for a tail far below 1 or none:
+// x = n*ln2 + r with |r| <= ln2/2, exp(r) by the polynomial of Cephes' expf,
+// times 2^n.
+func expTail(x, tail VecVirtual) {
 	// The second source of VMINPS and VMAXPS (here x) wins if it is NaN.
 	bound, n, r, p := cpu.vector(), cpu.vector(), cpu.vector(), cpu.vector()
 	VMOVUPS(cpu.constant("exphigh"), bound)
@@ -190,8 +196,13 @@ func exp(x VecVirtual) {
 	VMULPS(cpu.constant("log2e"), x, n)
 	cpu.round(n)
 	VMOVAPS(x, r)
-	VFNMADD231PS(cpu.constant("ln2high"), n, r)
-	VFNMADD231PS(cpu.constant("ln2low"), n, r)
+	VFNMADD231PS(cpu.constant("ln2high"), n, r) // exact, for ln2high is short
+	if tail == nil {
+		VFNMADD231PS(cpu.constant("ln2low"), n, r)
+	} else {
+		VFNMADD231PS(cpu.constant("ln2low"), n, tail)
+		VADDPS(tail, r, r)
+	}
 	VMOVUPS(cpu.constant("exp7"), p)
 	for _, coefficient := range []string{"exp6", "exp5", "exp4", "exp3", "exp2"} {
 		VFMADD213PS(cpu.constant(coefficient), r, p)
@@ -202,6 +213,25 @@ func exp(x VecVirtual) {
 	VADDPS(cpu.constant("one"), p, p)
 	cpu.scale2(n, p)
 	VMOVAPS(p, x)
+}
+
+// expLess replaces x by exp(x-shift). The difference rounded to float32 would cost
+// as much accuracy as all the rest, so what rounding drops is kept as the tail
+// (Knuth's TwoSum).
+func expLess(shift, x VecVirtual) {
+	d, shed, kept, tail := cpu.vector(), cpu.vector(), cpu.vector(), cpu.vector()
+	VSUBPS(shift, x, d)
+	VSUBPS(x, d, shed) // what of -shift is in d
+	VSUBPS(shed, d, kept)
+	VSUBPS(kept, x, tail)
+	VADDPS(shift, shed, shed)
+	VSUBPS(shed, tail, tail)
+	// A larger tail belongs to a difference that gives 0. It is NaN beside
+	// infinities, where the second source, the bound, wins.
+	VMINPS(cpu.constant("tailhigh"), tail, tail)
+	VMAXPS(cpu.constant("taillow"), tail, tail)
+	expTail(d, tail)
+	VMOVAPS(d, x)
 }
 
 func expKernels() {
@@ -220,7 +250,7 @@ func expKernels() {
 
 func expSum(name, signature string, keep bool) {
 	function(name, "", signature, "")
-	cpu.hold(expConstants...)
+	cpu.hold(append([]string{"tailhigh", "taillow"}, expConstants...)...)
 	shift, acc := broadcast("shift"), accumulators(1, 2)[0]
 	rows := []string{"x"}
 	if keep {
@@ -228,8 +258,7 @@ func expSum(name, signature string, keep bool) {
 	}
 	pass(2, rows, func(v vector) {
 		x := v.load("x")
-		VSUBPS(shift, x, x)
-		exp(x)
+		expLess(shift, x)
 		if keep {
 			v.store("dst", x)
 		}
