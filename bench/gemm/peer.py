@@ -9,6 +9,7 @@ import sys
 import time
 
 THREADS = int(os.environ["OMP_NUM_THREADS"])
+VALUES = range(-3, 4)  # of the operands, in turn, as in gemm.go: what bits change costs power, and so clock rate
 
 
 def with_numpy():
@@ -17,8 +18,10 @@ def with_numpy():
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
 
     def prepare(m, n, k, trans_a, trans_b):
-        a = np.ones((k, m) if trans_a else (m, k), np.float32)
-        b = np.ones((n, k) if trans_b else (k, n), np.float32)
+        a, b = (
+            np.resize(np.array(VALUES, np.float32), shape)
+            for shape in ((k, m) if trans_a else (m, k), (n, k) if trans_b else (k, n))
+        )
         c = np.empty((m, n), np.float32)
         x, y = a.T if trans_a else a, b.T if trans_b else b
         return lambda: np.matmul(x, y, out=c)
@@ -35,8 +38,10 @@ def with_torch():
     mkl = next(line.strip(" -") for line in torch.__config__.show().splitlines() if "Math Kernel Library" in line)
 
     def prepare(m, n, k, trans_a, trans_b):
-        a = torch.ones((k, m) if trans_a else (m, k))
-        b = torch.ones((n, k) if trans_b else (k, n))
+        a, b = (
+            (torch.arange(rows * cols) % len(VALUES) + VALUES[0]).float().view(rows, cols)
+            for rows, cols in ((k, m) if trans_a else (m, k), (n, k) if trans_b else (k, n))
+        )
         c = torch.empty((m, n))
         x, y = a.t() if trans_a else a, b.t() if trans_b else b
         return lambda: torch.mm(x, y, out=c)

@@ -4,20 +4,35 @@
 
 package kernel
 
-// micro2AVX2 is microPortable for AVX2 and FMA, with tiles of 2x16.
+// microSteps2AVX2 is variant.micro for AVX2 and FMA, with tiles of 2x16 and element (i, p) of one at a[i+p*lda].
 //
 //go:noescape
-func micro2AVX2(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+func microSteps2AVX2(tiles int, k int, alpha float32, a []float32, lda int, next int, b []float32, beta float32, c []float32, ldc int)
 
-// micro4AVX2 is microPortable for AVX2 and FMA, with tiles of 4x16.
+// microSteps4AVX2 is variant.micro for AVX2 and FMA, with tiles of 4x16 and element (i, p) of one at a[i+p*lda].
 //
 //go:noescape
-func micro4AVX2(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+func microSteps4AVX2(tiles int, k int, alpha float32, a []float32, lda int, next int, b []float32, beta float32, c []float32, ldc int)
 
-// micro6AVX2 is microPortable for AVX2 and FMA, with tiles of 6x16.
+// microSteps6AVX2 is variant.micro for AVX2 and FMA, with tiles of 6x16 and element (i, p) of one at a[i+p*lda].
 //
 //go:noescape
-func micro6AVX2(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+func microSteps6AVX2(tiles int, k int, alpha float32, a []float32, lda int, next int, b []float32, beta float32, c []float32, ldc int)
+
+// microRows2AVX2 is variant.micro for AVX2 and FMA, with tiles of 2x16 and element (i, p) of one at a[i*lda+p].
+//
+//go:noescape
+func microRows2AVX2(tiles int, k int, alpha float32, a []float32, lda int, next int, b []float32, beta float32, c []float32, ldc int)
+
+// microRows4AVX2 is variant.micro for AVX2 and FMA, with tiles of 4x16 and element (i, p) of one at a[i*lda+p].
+//
+//go:noescape
+func microRows4AVX2(tiles int, k int, alpha float32, a []float32, lda int, next int, b []float32, beta float32, c []float32, ldc int)
+
+// microRows6AVX2 is variant.micro for AVX2 and FMA, with tiles of 6x16 and element (i, p) of one at a[i*lda+p].
+//
+//go:noescape
+func microRows6AVX2(tiles int, k int, alpha float32, a []float32, lda int, next int, b []float32, beta float32, c []float32, ldc int)
 
 // transpose6AVX2 is transposePortable for AVX2 and FMA on 6 lanes and k a multiple of 8;
 // it writes 8 floats per step.

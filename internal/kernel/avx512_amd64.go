@@ -4,20 +4,35 @@
 
 package kernel
 
-// micro4AVX512 is microPortable for AVX-512, with tiles of 4x32.
+// microSteps4AVX512 is variant.micro for AVX-512, with tiles of 4x32 and element (i, p) of one at a[i+p*lda].
 //
 //go:noescape
-func micro4AVX512(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+func microSteps4AVX512(tiles int, k int, alpha float32, a []float32, lda int, next int, b []float32, beta float32, c []float32, ldc int)
 
-// micro8AVX512 is microPortable for AVX-512, with tiles of 8x32.
+// microSteps8AVX512 is variant.micro for AVX-512, with tiles of 8x32 and element (i, p) of one at a[i+p*lda].
 //
 //go:noescape
-func micro8AVX512(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+func microSteps8AVX512(tiles int, k int, alpha float32, a []float32, lda int, next int, b []float32, beta float32, c []float32, ldc int)
 
-// micro12AVX512 is microPortable for AVX-512, with tiles of 12x32.
+// microSteps12AVX512 is variant.micro for AVX-512, with tiles of 12x32 and element (i, p) of one at a[i+p*lda].
 //
 //go:noescape
-func micro12AVX512(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+func microSteps12AVX512(tiles int, k int, alpha float32, a []float32, lda int, next int, b []float32, beta float32, c []float32, ldc int)
+
+// microRows4AVX512 is variant.micro for AVX-512, with tiles of 4x32 and element (i, p) of one at a[i*lda+p].
+//
+//go:noescape
+func microRows4AVX512(tiles int, k int, alpha float32, a []float32, lda int, next int, b []float32, beta float32, c []float32, ldc int)
+
+// microRows8AVX512 is variant.micro for AVX-512, with tiles of 8x32 and element (i, p) of one at a[i*lda+p].
+//
+//go:noescape
+func microRows8AVX512(tiles int, k int, alpha float32, a []float32, lda int, next int, b []float32, beta float32, c []float32, ldc int)
+
+// microRows12AVX512 is variant.micro for AVX-512, with tiles of 12x32 and element (i, p) of one at a[i*lda+p].
+//
+//go:noescape
+func microRows12AVX512(tiles int, k int, alpha float32, a []float32, lda int, next int, b []float32, beta float32, c []float32, ldc int)
 
 // transpose12AVX512 is transposePortable for AVX-512 on 12 lanes and k a multiple of 16;
 // it writes 16 floats per step.

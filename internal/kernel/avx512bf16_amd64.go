@@ -4,20 +4,20 @@
 
 package kernel
 
-// microPairs4AVX512 is variant.microPairs for AVX512_BF16, with tiles of 4x32.
+// microPairs4AVX512 is variant.microPairs for AVX512_BF16, with tiles of 4x32 and element (i, p) of one at a[i+p*lda].
 //
 //go:noescape
-func microPairs4AVX512(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+func microPairs4AVX512(tiles int, k int, alpha float32, a []float32, lda int, next int, b []float32, beta float32, c []float32, ldc int)
 
-// microPairs8AVX512 is variant.microPairs for AVX512_BF16, with tiles of 8x32.
+// microPairs8AVX512 is variant.microPairs for AVX512_BF16, with tiles of 8x32 and element (i, p) of one at a[i+p*lda].
 //
 //go:noescape
-func microPairs8AVX512(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+func microPairs8AVX512(tiles int, k int, alpha float32, a []float32, lda int, next int, b []float32, beta float32, c []float32, ldc int)
 
-// microPairs12AVX512 is variant.microPairs for AVX512_BF16, with tiles of 12x32.
+// microPairs12AVX512 is variant.microPairs for AVX512_BF16, with tiles of 12x32 and element (i, p) of one at a[i+p*lda].
 //
 //go:noescape
-func microPairs12AVX512(tiles int, k int, alpha float32, a []float32, b []float32, beta float32, c []float32, ldc int)
+func microPairs12AVX512(tiles int, k int, alpha float32, a []float32, lda int, next int, b []float32, beta float32, c []float32, ldc int)
 
 // pairSteps16AVX512 is variant.pairSteps for AVX512_BF16 on up to 16 lanes.
 //

@@ -8,10 +8,14 @@ import "fmt"
 const (
 	depthBlock = 256
 	packMax    = 1 << 18
-	rowBlock   = 48 // about; of C in a task. A panel of B should meet a few tiles
+	rowBlock   = 96 // about; of C in a task. A panel of B should meet a few tiles
 	packSteps  = 16 // steps packed at a time that lie apart in memory
 	fewRows    = 64 // up to here packing costs more than it saves
 	colBlock   = 64 // columns a task of the few-row path takes
+
+	// Elements with this distance compete for the same few lines of L1, and so do
+	// those with a multiple of it.
+	aliasing = 1024
 )
 
 // Gemm computes C = alpha*op(A)*op(B) + beta*C, where op(A) is m x k, op(B) is
@@ -50,6 +54,7 @@ func multiply(narrow, transA, transB bool, m, n, k int, alpha float32, a []float
 	}
 	g := takeGemm()
 	g.v, g.narrow = v, narrow
+	g.packsA = narrow || lda%aliasing == 0
 	g.micro, g.pairs = v.micro, 1
 	if narrow && v.microPairs != nil {
 		g.micro, g.pairs = v.microPairs, 2
@@ -105,8 +110,9 @@ type gemm struct {
 	a, b, c     operand
 
 	narrow bool // operands are rounded to bfloat16
+	packsA bool // A is not read in place
 	pairs  int  // depths that a step of a panel holds: 2 where they are paired
-	micro  func(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int)
+	micro  func(rows, k int, alpha float32, a tiles, b []float32, beta float32, c []float32, ldc int)
 
 	now, next                slab // of B: multiplied, and packed meanwhile
 	block                    int  // depths that a panel of A holds
@@ -252,7 +258,9 @@ func (g *gemm) computeTask(i int) {
 	rows, cols := min(g.rowsPerTask, g.m-row), min(g.colsPerTask, g.now.cols-col)
 	for p := 0; p < g.now.depths; p += g.block {
 		depths := min(g.block, g.now.depths-p)
-		g.packA(s, row, rows, p, depths)
+		if g.packsA {
+			g.packA(s, row, rows, p, depths)
+		}
 		g.multiply(s, row, rows, col, cols, p, depths)
 	}
 	scratches.put(s)
@@ -315,18 +323,48 @@ func (g *gemm) multiply(s *scratch, row, rows, col, cols, p, depths int) {
 	}
 	for j := 0; j < cols; j += nr {
 		b := g.now.packed[(col+j)*g.now.steps+p/g.pairs*nr:][:nr*steps]
-		whole := 0
+		i := 0
 		if j+nr <= cols {
-			if whole = rows; rows%mr%g.v.rowStep != 0 {
-				whole -= rows % mr
-			}
-			g.micro(whole, steps, g.alpha, s.a, b, beta, g.c.from(row, g.now.col+col+j), g.c.ld)
+			i = g.wholeTiles(s, row, rows, g.now.col+col+j, p, steps, b, beta)
 		}
-		for i := whole; i < rows; i += mr {
-			g.micro(mr, steps, 1, s.a[i*steps:], b, 0, s.tile[:], nr)
+		for ; i < rows; i += mr {
+			g.micro(mr, steps, 1, g.tilesFrom(s, row, i, p, steps), b, 0, s.tile[:], nr)
 			g.merge(s.tile[:], row+i, min(mr, rows-i), g.now.col+col+j, min(nr, cols-j), beta)
 		}
 	}
+}
+
+// wholeTiles runs the micro kernel over what of rows it can do in place, and
+// returns how many these are.
+func (g *gemm) wholeTiles(s *scratch, row, rows, col, p, steps int, b []float32, beta float32) int {
+	rest := rows % g.v.mr
+	whole := rows - rest
+	if whole > 0 {
+		g.micro(whole, steps, g.alpha, g.tilesFrom(s, row, 0, p, steps), b, beta, g.c.from(row, col), g.c.ld)
+	}
+	if rest == 0 || rest%g.v.rowStep != 0 {
+		return whole
+	}
+	a := g.tilesFrom(s, row, whole, p, steps)
+	_, skip := settle(row+whole, g.v.mr, g.m)
+	a.data = a.data[skip*a.row:]
+	g.micro(rest, steps, g.alpha, a, b, beta, g.c.from(row+whole, col), g.c.ld)
+	return rows
+}
+
+// tilesFrom are the rows of A from row+i on, the last tile settled, and the steps of
+// the slab from p on: in place, or packed if they are rounded.
+func (g *gemm) tilesFrom(s *scratch, row, i, p, steps int) tiles {
+	mr := g.v.mr
+	if g.packsA {
+		return tiles{data: s.a[i*steps:], row: 1, step: mr, next: mr * steps}
+	}
+	first, _ := settle(row+i, mr, g.m)
+	t := tiles{data: g.a.from(first, g.now.depth+p), row: g.a.ld, step: 1, next: mr * g.a.ld}
+	if g.a.trans {
+		t.row, t.step, t.next = 1, g.a.ld, mr
+	}
+	return t
 }
 
 // merge blends the rows x cols corner of C at (row, col) with a tile whose

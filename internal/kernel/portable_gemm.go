@@ -5,21 +5,22 @@ import "math"
 // The portable forms of the matrix primitives; the fields of variant say what
 // each computes.
 
-func microPortable(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int) {
+func microPortable(rows, k int, alpha float32, a tiles, b []float32, beta float32, c []float32, ldc int) {
 	const mr = 4
 	for i := 0; i < rows; i += mr {
-		tilePortable(k, alpha, a[i*k:], b, beta, c[i*ldc:], ldc)
+		tilePortable(k, alpha, a, b, beta, c[i*ldc:], ldc)
+		a.data = a.data[min(a.next, len(a.data)):]
 	}
 }
 
-func tilePortable(k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int) {
+func tilePortable(k int, alpha float32, a tiles, b []float32, beta float32, c []float32, ldc int) {
 	const mr, nr = 4, 4
 	var acc [mr * nr]float32
 	for p := range k {
-		x := (*[mr]float32)(a[p*mr:])
+		x := a.data[p*a.step:]
 		y := (*[nr]float32)(b[p*nr:])
-		for i, u := range x {
-			row := (*[nr]float32)(acc[i*nr:])
+		for i := range mr {
+			u, row := x[i*a.row], (*[nr]float32)(acc[i*nr:])
 			row[0] += u * y[0]
 			row[1] += u * y[1]
 			row[2] += u * y[2]

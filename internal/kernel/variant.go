@@ -14,14 +14,14 @@ type variant struct {
 	// mr x nr is the tile of C that micro computes at a time, rowStep the unit of
 	// its last tile's rows.
 	mr, nr, rowStep int
-	// micro computes rows x nr elements: C = alpha*A*B + beta*C, where a is panels
-	// of k columns of mr floats and b is k rows of nr floats. Of the last panel it
-	// takes the last lanes if it needs fewer than mr. beta = 0 never reads C.
-	micro func(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int)
+	// micro computes rows x nr elements: C = alpha*A*B + beta*C, where b is k rows of
+	// nr floats. rows is a multiple of mr, or of rowStep below mr. beta = 0 never
+	// reads C.
+	micro func(rows, k int, alpha float32, a tiles, b []float32, beta float32, c []float32, ldc int)
 	// microPairs is micro where a float's two halves are the bfloat16 of two
-	// columns of A or rows of B, the first in the lower half. Both nil if the CPU
-	// cannot multiply them.
-	microPairs func(rows, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int)
+	// columns of A or rows of B, the first in the lower half, and A is packed. Both
+	// nil if the CPU cannot multiply them.
+	microPairs func(rows, k int, alpha float32, a tiles, b []float32, beta float32, c []float32, ldc int)
 	// pairSteps writes such a panel of ceil(k/2) steps from one of k, both of width
 	// floats a step; a missing last one is zero. It may write to src.
 	pairSteps func(panel []float32, width int, src []float32, k int)
@@ -65,6 +65,13 @@ type variant struct {
 	swiGLUGrad func(dgate, dup, dy, gate, up []float32)
 	rotate     func(lo, hi, cos, sin []float32) // each pair (lo[i], hi[i]) by one angle
 	adamW      func(p, g, m, v []float32, lr, beta1, beta2, eps, decay, c1, c2 float32)
+}
+
+// tiles are rows of A, mr at a time: element (i, p) of one is
+// data[i*row+p*step], and row or step is 1. The tile below begins next further on.
+type tiles struct {
+	data            []float32
+	row, step, next int
 }
 
 var (

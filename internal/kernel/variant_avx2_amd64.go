@@ -45,7 +45,11 @@ var rowsAVX2 = &rowKernels{
 
 var bytesAVX2 = byteKernels{dotBytes1AVX2, dotBytes2AVX2}
 
-var tilesAVX2 = &tileKernels{6, micro2AVX2, micro4AVX2, micro6AVX2}
+var tilesAVX2 = &tileKernels{
+	mr:    6,
+	steps: [3]tilesFunc{microSteps2AVX2, microSteps4AVX2, microSteps6AVX2},
+	rows:  [3]tilesFunc{microRows2AVX2, microRows4AVX2, microRows6AVX2},
+}
 
 // transposeAVX2 transposes 8 steps at a time and leaves the last few, and
 // widths the assembly does not know, to the portable form.

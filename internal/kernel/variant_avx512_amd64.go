@@ -55,9 +55,17 @@ var bytesAVX512 = byteKernels{
 	dotBytes4AVX512, dotBytes5AVX512, dotBytes6AVX512,
 }
 
-var tilesAVX512 = &tileKernels{12, micro4AVX512, micro8AVX512, micro12AVX512}
+var tilesAVX512 = &tileKernels{
+	mr:    12,
+	steps: [3]tilesFunc{microSteps4AVX512, microSteps8AVX512, microSteps12AVX512},
+	rows:  [3]tilesFunc{microRows4AVX512, microRows8AVX512, microRows12AVX512},
+}
 
-var pairTilesAVX512 = &tileKernels{12, microPairs4AVX512, microPairs8AVX512, microPairs12AVX512}
+// pairTilesAVX512 meet packed tiles alone.
+var pairTilesAVX512 = &tileKernels{
+	mr:    12,
+	steps: [3]tilesFunc{microPairs4AVX512, microPairs8AVX512, microPairs12AVX512},
+}
 
 // pairStepsAVX512 knows the widths that are packed, 12 and 32.
 func pairStepsAVX512(panel []float32, width int, src []float32, k int) {

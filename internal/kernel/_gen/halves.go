@@ -10,7 +10,7 @@ import (
 
 // pairKernels multiply pairs of bfloat16.
 func pairKernels() {
-	microKernels("microPairs", "is variant.microPairs")
+	microKernels("microPairs", "is variant.microPairs", steps)
 	pairSteps()
 }
 

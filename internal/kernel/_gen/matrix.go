@@ -9,7 +9,8 @@ import (
 )
 
 func matrixKernels() {
-	microKernels("micro", "is microPortable")
+	microKernels("microSteps", "is variant.micro", steps)
+	microKernels("microRows", "is variant.micro", rowsApart)
 	for _, rows := range cpu.across {
 		transpose(rows)
 	}
@@ -21,33 +22,79 @@ func matrixKernels() {
 	}
 }
 
+// layout is how the elements of A lie: it addresses row i of the at-th step from
+// where the tile stands, and moves on by some steps.
+type layout struct {
+	doc     string
+	address func(a, lda GPVirtual, rows int) (element func(i, at int) Mem, advance func(steps int))
+}
+
+// steps are layout of a panel and of a transposed matrix: the rows of a step lie
+// side by side, lda from step to step.
+var steps = layout{"a[i+p*lda]", func(a, lda GPVirtual, _ int) (func(i, at int) Mem, func(int)) {
+	s := newStrided(a, lda, microUnroll)
+	element := func(i, at int) Mem { return s.row(at, 4*i) }
+	return element, func(steps int) {
+		if steps == microUnroll {
+			LEAQ(Mem{Base: a, Index: lda, Scale: microUnroll}, a)
+		} else {
+			ADDQ(lda, a)
+		}
+	}
+}}
+
+// rowsApart is the layout of a plain matrix: the steps of a row lie side by side,
+// lda from row to row. A pointer reaches six rows.
+var rowsApart = layout{"a[i*lda+p]", func(a, lda GPVirtual, rows int) (func(i, at int) Mem, func(int)) {
+	const reach = 6
+	groups := []strided{newStrided(a, lda, min(rows, reach))}
+	if rows > reach {
+		second := groups[0]
+		second.at = GP64()
+		LEAQ(Mem{Base: a, Index: lda, Scale: 2}, second.at)
+		LEAQ(Mem{Base: second.at, Index: lda, Scale: 4}, second.at)
+		groups = append(groups, second)
+	}
+	element := func(i, at int) Mem { return groups[i/reach].row(i%reach, 4*at) }
+	return element, func(steps int) {
+		for _, g := range groups {
+			ADDQ(I32(4*steps), g.at)
+		}
+	}
+}}
+
+// microUnroll is how many steps micro takes at a time.
+const microUnroll = 4
+
 // microKernels writes micro for whole tiles, for two thirds and for one third.
-func microKernels(name, doc string) {
+func microKernels(name, doc string, l layout) {
 	for rows := cpu.mr / 3; rows <= cpu.mr; rows += cpu.mr / 3 {
-		micro(name, doc, rows, cpu.nv)
+		micro(name, doc, rows, cpu.nv, l)
 	}
 }
 
 // micro is a column of tiles of C, each of which stays in registers: rows of nv
 // vectors. With 6x2 vectors of eight it takes twelve accumulators, two vectors of
 // B and two broadcasts of A. Tiles of fewer rows than the panels of A are for the
-// bottom of C.
-func micro(kernel, doc string, rows, nv int) {
+// bottom of C. next is the distance from a tile's elements of A to the next one's.
+func micro(kernel, doc string, rows, nv int, l layout) {
 	name := fmt.Sprint(kernel, rows)
-	specified(kernel, fmt.Sprint(rows), "func(tiles, k int, alpha float32, a, b []float32, beta float32, c []float32, ldc int)",
-		doc, fmt.Sprintf(", with tiles of %dx%d", rows, nv*cpu.lanes))
-	tiles, a, c, ldc := integer("tiles"), base("a"), base("c"), stride("ldc")
+	specified(kernel, fmt.Sprint(rows), "func(tiles, k int, alpha float32, a []float32, lda, next int, b []float32, beta float32, c []float32, ldc int)",
+		doc, fmt.Sprintf(", with tiles of %dx%d and element (i, p) of one at %s", rows, nv*cpu.lanes, l.doc))
+	tiles, tile, lda, c, ldc := integer("tiles"), base("a"), stride("lda"), base("c"), stride("ldc")
 	countdown(name+"tile", tiles, 1, func() {
-		b := base("b")
+		a, b := GP64(), base("b")
+		MOVQ(tile, a)
 		prefetchTile(rows, nv, c, ldc)
+		element, advance := l.address(a, lda, rows)
 		acc := accumulators(rows, nv)
 		k := integer("k")
-		for _, unroll := range []int{4, 1} {
+		for _, unroll := range []int{microUnroll, 1} {
 			countdown(fmt.Sprintf("%sk%d", name, unroll), k, unroll, func() {
 				for at := range unroll {
-					microStep(acc, a, b, at)
+					microStep(acc, at, element, b)
 				}
-				ADDQ(I32(4*unroll*cpu.mr), a)
+				advance(unroll)
 				ADDQ(I32(unroll*nv*cpu.bytes), b)
 			})
 		}
@@ -55,6 +102,7 @@ func micro(kernel, doc string, rows, nv int) {
 		for range rows {
 			ADDQ(ldc, c)
 		}
+		ADDQ(stride("next"), tile)
 	})
 	leave()
 }
@@ -73,9 +121,8 @@ func prefetchTile(rows, nv int, c, ldc GPVirtual) {
 	}
 }
 
-// microStep adds the products of one step of the panels at a and b, the at-th
-// from there.
-func microStep(acc [][]VecVirtual, a, b GPVirtual, at int) {
+// microStep adds the products of one step, the at-th from where A and B stand.
+func microStep(acc [][]VecVirtual, at int, element func(i, at int) Mem, b GPVirtual) {
 	nv := len(acc[0])
 	bs := make([]VecVirtual, nv)
 	for j := range bs {
@@ -83,7 +130,7 @@ func microStep(acc [][]VecVirtual, a, b GPVirtual, at int) {
 	}
 	for i := range acc {
 		x := cpu.vector()
-		VBROADCASTSS(Mem{Base: a, Disp: 4 * (at*cpu.mr + i)}, x)
+		VBROADCASTSS(element(i, at), x)
 		for j := range bs {
 			cpu.multiply(bs[j], x, acc[i][j])
 		}
