@@ -22,31 +22,55 @@ func matrixKernels() {
 	}
 }
 
-// layout is how the elements of A lie: it addresses row i of the at-th step from
-// where the tile stands, and moves on by some steps.
+// layout is how the elements of A lie.
 type layout struct {
-	doc     string
-	address func(a, lda GPVirtual, rows int) (element func(i, at int) Mem, advance func(steps int))
+	doc    string
+	unroll int // steps at a time
+	// follow begins at a tile of A.
+	follow func(tile, lda GPVirtual, rows int) walk
 }
 
-// steps are layout of a panel and of a transposed matrix: the rows of a step lie
-// side by side, lda from step to step.
-var steps = layout{"a[i+p*lda]", func(a, lda GPVirtual, _ int) (func(i, at int) Mem, func(int)) {
-	s := newStrided(a, lda, microUnroll)
-	element := func(i, at int) Mem { return s.row(at, 4*i) }
-	return element, func(steps int) {
-		if steps == microUnroll {
-			LEAQ(Mem{Base: a, Index: lda, Scale: microUnroll}, a)
-		} else {
-			ADDQ(lda, a)
-		}
+// walk addresses row i of the at-th step from where it stands, asks for what will
+// be needed next to that, and moves on.
+type walk struct {
+	element  func(i, at int) Mem
+	prefetch func(at int)
+	advance  func(steps int)
+}
+
+// steps are the layout of a panel and of a transposed matrix: the rows of a step
+// lie side by side, lda from step to step. They ask for the step after the next 16.
+var steps = layout{"a[i+p*lda]", 4, func(tile, lda GPVirtual, _ int) walk {
+	a, ahead := GP64(), GP64()
+	MOVQ(tile, a)
+	LEAQ(Mem{Base: a, Index: lda, Scale: 8}, ahead)
+	LEAQ(Mem{Base: ahead, Index: lda, Scale: 8}, ahead)
+	s := newStrided(a, lda, 4)
+	later := strided{at: ahead, ld: s.ld, ld3: s.ld3}
+	return walk{
+		element:  func(i, at int) Mem { return s.row(at, 4*i) },
+		prefetch: func(at int) { PREFETCHT0(later.row(at, 4*(cpu.mr-1))) },
+		advance: func(steps int) {
+			for _, at := range []GPVirtual{a, ahead} {
+				if steps == 4 {
+					LEAQ(Mem{Base: at, Index: lda, Scale: 4}, at)
+				} else {
+					ADDQ(lda, at)
+				}
+			}
+		},
 	}
 }}
 
 // rowsApart is the layout of a plain matrix: the steps of a row lie side by side,
-// lda from row to row. A pointer reaches six rows.
-var rowsApart = layout{"a[i*lda+p]", func(a, lda GPVirtual, rows int) (func(i, at int) Mem, func(int)) {
+// lda from row to row. A pointer reaches six rows. They ask for the tile below, a
+// line of a row after the other.
+var rowsApart = layout{"a[i*lda+p]", cacheLine / 4, func(tile, lda GPVirtual, rows int) walk {
 	const reach = 6
+	a, below, back := GP64(), GP64(), stride("next")
+	MOVQ(tile, a)
+	LEAQ(Mem{Base: tile, Index: back, Scale: 1}, below)
+	NEGQ(back)
 	groups := []strided{newStrided(a, lda, min(rows, reach))}
 	if rows > reach {
 		second := groups[0]
@@ -55,16 +79,25 @@ var rowsApart = layout{"a[i*lda+p]", func(a, lda GPVirtual, rows int) (func(i, a
 		LEAQ(Mem{Base: second.at, Index: lda, Scale: 4}, second.at)
 		groups = append(groups, second)
 	}
-	element := func(i, at int) Mem { return groups[i/reach].row(i%reach, 4*at) }
-	return element, func(steps int) {
-		for _, g := range groups {
-			ADDQ(I32(4*steps), g.at)
-		}
+	return walk{
+		element: func(i, at int) Mem { return groups[i/reach].row(i%reach, 4*at) },
+		prefetch: func(at int) {
+			if rows < cpu.mr || at >= rows {
+				return
+			}
+			PREFETCHT0(Mem{Base: below})
+			ADDQ(lda, below)
+		},
+		advance: func(steps int) {
+			for _, g := range groups {
+				ADDQ(I32(4*steps), g.at)
+			}
+			if rows == cpu.mr && steps > 1 {
+				LEAQ(Mem{Base: below, Index: back, Scale: 1, Disp: 4 * steps}, below)
+			}
+		},
 	}
 }}
-
-// microUnroll is how many steps micro takes at a time.
-const microUnroll = 4
 
 // microKernels writes micro for whole tiles, for two thirds and for one third.
 func microKernels(name, doc string, l layout) {
@@ -83,18 +116,20 @@ func micro(kernel, doc string, rows, nv int, l layout) {
 		doc, fmt.Sprintf(", with tiles of %dx%d and element (i, p) of one at %s", rows, nv*cpu.lanes, l.doc))
 	tiles, tile, lda, c, ldc := integer("tiles"), base("a"), stride("lda"), base("c"), stride("ldc")
 	countdown(name+"tile", tiles, 1, func() {
-		a, b := GP64(), base("b")
-		MOVQ(tile, a)
+		b := base("b")
 		prefetchTile(rows, nv, c, ldc)
-		element, advance := l.address(a, lda, rows)
+		a := l.follow(tile, lda, rows)
 		acc := accumulators(rows, nv)
 		k := integer("k")
-		for _, unroll := range []int{microUnroll, 1} {
+		for _, unroll := range []int{l.unroll, 1} {
 			countdown(fmt.Sprintf("%sk%d", name, unroll), k, unroll, func() {
 				for at := range unroll {
-					microStep(acc, at, element, b)
+					if unroll > 1 {
+						a.prefetch(at)
+					}
+					microStep(acc, at, a, b)
 				}
-				advance(unroll)
+				a.advance(unroll)
 				ADDQ(I32(unroll*nv*cpu.bytes), b)
 			})
 		}
@@ -122,7 +157,7 @@ func prefetchTile(rows, nv int, c, ldc GPVirtual) {
 }
 
 // microStep adds the products of one step, the at-th from where A and B stand.
-func microStep(acc [][]VecVirtual, at int, element func(i, at int) Mem, b GPVirtual) {
+func microStep(acc [][]VecVirtual, at int, a walk, b GPVirtual) {
 	nv := len(acc[0])
 	bs := make([]VecVirtual, nv)
 	for j := range bs {
@@ -130,7 +165,7 @@ func microStep(acc [][]VecVirtual, at int, element func(i, at int) Mem, b GPVirt
 	}
 	for i := range acc {
 		x := cpu.vector()
-		VBROADCASTSS(element(i, at), x)
+		VBROADCASTSS(a.element(i, at), x)
 		for j := range bs {
 			cpu.multiply(bs[j], x, acc[i][j])
 		}
