@@ -13,6 +13,11 @@ const (
 	fewRows    = 64 // up to here packing costs more than it saves
 	colBlock   = 64 // columns a task of the few-row path takes
 
+	// Up to so many rows, and from so many panels of B on, a task takes all rows of
+	// its columns, one of about so many tasks.
+	ownRows  = 512
+	ownTasks = 8
+
 	// Elements with this distance compete for the same few lines of L1, and so do
 	// those with a multiple of it.
 	aliasing = 1024
@@ -120,7 +125,7 @@ type gemm struct {
 	colTasks                 int  // tasks beside each other
 	tiles                    int  // tasks of the slab under way
 
-	packTask, tileTask, fewTask func(int)
+	packTask, tileTask, ownTask, fewTask func(int)
 }
 
 // slab is a part of B: columns col.. (cols of them), depths depth.. .
@@ -136,7 +141,7 @@ func takeGemm() *gemm {
 	g := gemms.get()
 	if g == nil {
 		g = new(gemm)
-		g.packTask, g.tileTask, g.fewTask = g.packPart, g.tileOrPack, g.fewRowsTask
+		g.packTask, g.tileTask, g.ownTask, g.fewTask = g.packPart, g.tileOrPack, g.ownColumns, g.fewRowsTask
 	}
 	return g
 }
@@ -151,9 +156,15 @@ func (g *gemm) release() {
 // depths are cut by shape alone, so the result does not depend on Threads.
 func (g *gemm) runPacked() {
 	mr, nr := g.v.mr, g.v.nr
+	g.block = even(g.k, depthBlock, 16)
+	if panels := ceil(g.n, nr); g.m <= ownRows && panels >= ownTasks && !g.packsA {
+		g.colsPerTask = ceil(panels, ownTasks) * nr
+		tasks := ceil(g.n, g.colsPerTask)
+		g.parallel(tasks, g.m*g.k*g.colsPerTask, g.ownTask)
+		return
+	}
 	g.rowsPerTask = even(g.m, rowBlock, mr)
 	rowTasks := ceil(g.m, g.rowsPerTask)
-	g.block = even(g.k, depthBlock, 16)
 	wide := even(g.n, max(nr, packMax/g.block), nr)
 	deep := max(1, packMax/wide/g.block) * g.block
 	tasks := 4 * Threads() // of a slab, at least; more of them pack A more often
@@ -223,17 +234,17 @@ func (g *gemm) parts() int {
 // steps of all panels, which lie apart in memory, each in one piece.
 func (g *gemm) packPart(i int) {
 	if g.b.trans {
-		g.packB(i*g.v.nr, 1, 0, g.next.depths)
+		g.packB(&g.next, i*g.v.nr, 1, 0, g.next.depths)
 		return
 	}
 	from := i * packSteps
-	g.packB(0, ceil(g.next.cols, g.v.nr), from, min(packSteps, g.next.depths-from))
+	g.packB(&g.next, 0, ceil(g.next.cols, g.v.nr), from, min(packSteps, g.next.depths-from))
 }
 
-// packB packs k steps of panels of the next slab, those from column col on, the
+// packB packs k steps of panels of a slab, those from column col on, the
 // last one settled: panel[p*nr+j] = B[depth+p][col+j].
-func (g *gemm) packB(col, panels, from, k int) {
-	nr, s := g.v.nr, &g.next
+func (g *gemm) packB(s *slab, col, panels, from, k int) {
+	nr := g.v.nr
 	for end := col + panels*nr; col < end; col += nr {
 		panel := s.packed[col*s.steps+from/g.pairs*nr:][:ceil(k, g.pairs)*nr]
 		first, _ := settle(s.col+col, nr, g.n)
@@ -261,7 +272,22 @@ func (g *gemm) computeTask(i int) {
 		if g.packsA {
 			g.packA(s, row, rows, p, depths)
 		}
-		g.multiply(s, row, rows, col, cols, p, depths)
+		g.multiply(s, &g.now, row, rows, col, cols, p, depths)
+	}
+	scratches.put(s)
+}
+
+// ownColumns is all rows of some columns of C: the task packs its part of B, and
+// nobody waits for it. The rows are few, so each element packed is of little use
+// and had better not travel.
+func (g *gemm) ownColumns(i int) {
+	s := takeScratch()
+	b := &s.own
+	b.col, b.depth = i*g.colsPerTask, 0
+	for ; b.depth < g.k; b.depth += b.depths {
+		g.cut(b, g.colsPerTask, g.block)
+		g.packB(b, 0, ceil(b.cols, g.v.nr), 0, b.depths)
+		g.multiply(s, b, 0, g.m, 0, b.cols, 0, b.depths)
 	}
 	scratches.put(s)
 }
@@ -314,53 +340,53 @@ func settle(at, size, limit int) (start, skip int) {
 
 // multiply runs the micro kernel over a block of C. Panels of B are the outer
 // loop: each stays in L1 while the block of A passes by.
-func (g *gemm) multiply(s *scratch, row, rows, col, cols, p, depths int) {
+func (g *gemm) multiply(s *scratch, from *slab, row, rows, col, cols, p, depths int) {
 	mr, nr := g.v.mr, g.v.nr
 	steps := ceil(depths, g.pairs)
 	beta := float32(1)
-	if g.now.depth+p == 0 {
+	if from.depth+p == 0 {
 		beta = g.beta
 	}
 	for j := 0; j < cols; j += nr {
-		b := g.now.packed[(col+j)*g.now.steps+p/g.pairs*nr:][:nr*steps]
+		b := from.packed[(col+j)*from.steps+p/g.pairs*nr:][:nr*steps]
 		i := 0
 		if j+nr <= cols {
-			i = g.wholeTiles(s, row, rows, g.now.col+col+j, p, steps, b, beta)
+			i = g.wholeTiles(s, row, rows, from.col+col+j, from.depth+p, steps, b, beta)
 		}
 		for ; i < rows; i += mr {
-			g.micro(mr, steps, 1, g.tilesFrom(s, row, i, p, steps), b, 0, s.tile[:], nr)
-			g.merge(s.tile[:], row+i, min(mr, rows-i), g.now.col+col+j, min(nr, cols-j), beta)
+			g.micro(mr, steps, 1, g.tilesFrom(s, row, i, from.depth+p, steps), b, 0, s.tile[:], nr)
+			g.merge(s.tile[:], row+i, min(mr, rows-i), from.col+col+j, min(nr, cols-j), beta)
 		}
 	}
 }
 
 // wholeTiles runs the micro kernel over what of rows it can do in place, and
 // returns how many these are.
-func (g *gemm) wholeTiles(s *scratch, row, rows, col, p, steps int, b []float32, beta float32) int {
+func (g *gemm) wholeTiles(s *scratch, row, rows, col, depth, steps int, b []float32, beta float32) int {
 	rest := rows % g.v.mr
 	whole := rows - rest
 	if whole > 0 {
-		g.micro(whole, steps, g.alpha, g.tilesFrom(s, row, 0, p, steps), b, beta, g.c.from(row, col), g.c.ld)
+		g.micro(whole, steps, g.alpha, g.tilesFrom(s, row, 0, depth, steps), b, beta, g.c.from(row, col), g.c.ld)
 	}
 	if rest == 0 || rest%g.v.rowStep != 0 {
 		return whole
 	}
-	a := g.tilesFrom(s, row, whole, p, steps)
+	a := g.tilesFrom(s, row, whole, depth, steps)
 	_, skip := settle(row+whole, g.v.mr, g.m)
 	a.data = a.data[skip*a.row:]
 	g.micro(rest, steps, g.alpha, a, b, beta, g.c.from(row+whole, col), g.c.ld)
 	return rows
 }
 
-// tilesFrom are the rows of A from row+i on, the last tile settled, and the steps of
-// the slab from p on: in place, or packed if they are rounded.
-func (g *gemm) tilesFrom(s *scratch, row, i, p, steps int) tiles {
+// tilesFrom are the rows of A from row+i on, the last tile settled, and the steps
+// from depth on: in place, or packed if they are rounded.
+func (g *gemm) tilesFrom(s *scratch, row, i, depth, steps int) tiles {
 	mr := g.v.mr
 	if g.packsA {
 		return tiles{data: s.a[i*steps:], row: 1, step: mr, next: mr * steps}
 	}
 	first, _ := settle(row+i, mr, g.m)
-	t := tiles{data: g.a.from(first, g.now.depth+p), row: g.a.ld, step: 1, next: mr * g.a.ld}
+	t := tiles{data: g.a.from(first, depth), row: g.a.ld, step: 1, next: mr * g.a.ld}
 	if g.a.trans {
 		t.row, t.step, t.next = 1, g.a.ld, mr
 	}
@@ -381,6 +407,7 @@ func (g *gemm) merge(tile []float32, row, rows, col, cols int, beta float32) {
 // scratch belongs to one task: its packed block of A and a whole tile for the
 // ragged edges of C.
 type scratch struct {
+	own  slab
 	a    []float32
 	wide []float32 // a panel before it is rounded
 	tile [tileMax]float32
