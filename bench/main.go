@@ -18,6 +18,7 @@ import (
 	"github.com/gr2/gr2/bench/decode"
 	"github.com/gr2/gr2/bench/gemm"
 	"github.com/gr2/gr2/bench/packing"
+	"github.com/gr2/gr2/bench/rl"
 	"github.com/gr2/gr2/bench/step"
 	"github.com/gr2/gr2/internal/kernel"
 )
@@ -27,6 +28,7 @@ var suites = map[string]func() compare.Suite{
 	"decode":  decode.Suite,
 	"gemm":    gemm.Suite,
 	"packing": packing.Suite,
+	"rl":      rl.Suite,
 	"step":    step.Suite,
 }
 

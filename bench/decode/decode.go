@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/gr2/gr2/bench/compare"
+	"github.com/gr2/gr2/bench/reference"
 	"github.com/gr2/gr2/internal/durable"
 	"github.com/gr2/gr2/internal/infer"
 	"github.com/gr2/gr2/internal/lm"
@@ -49,10 +50,6 @@ func (t task) name() string {
 	return fmt.Sprintf("%s/%d+%d", name, t.Prompt, t.New)
 }
 
-// config is the reference decoder. llama.cpp wants to know an end; nobody heeds it.
-var config = lm.Config{Architecture: lm.Llama, VocabSize: 4096, Hidden: 256, Layers: 4, Heads: 4, KVHeads: 4, HeadDim: 64,
-	Intermediate: 768, MaxPositions: 512, RopeTheta: 1e4, NormEps: 1e-5, TieEmbeddings: true, BOS: 1, EOS: 2, PAD: lm.NoToken}
-
 // Suite is what Command bench runs.
 func Suite() compare.Suite {
 	s := compare.Suite{
@@ -77,29 +74,21 @@ func Suite() compare.Suite {
 // writeFiles exports the model for the peers: f16.gguf, q8_0.gguf, and a Hugging
 // Face directory's files.
 func writeFiles(dir string) error {
-	m, err := lm.New(config, 1)
-	if err != nil {
-		return err
-	}
-	write := func(name string, fill func(io.Writer) error) error {
-		return durable.Write(filepath.Join(dir, name), fill)
-	}
+	m := reference.Model()
 	for name, kind := range map[string]lm.GGUFType{"f16.gguf": lm.F16, "q8_0.gguf": lm.Q8_0} {
-		err := write(name, func(w io.Writer) error {
+		err := durable.Write(filepath.Join(dir, name), func(w io.Writer) error {
 			return m.WriteGGUF(w, kind, map[string]any{"tokenizer.ggml.model": "none"})
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return m.Save(write)
+	return reference.Save(m, dir)
 }
 
 // prepare returns a repetition of the task by gr2.
 func (t task) prepare(open func(*lm.Model) (*infer.Engine, error)) func() {
-	m, err := lm.New(config, 1)
-	must(err)
-	e, err := open(m)
+	e, err := open(reference.Model())
 	must(err)
 	prompts := make([][]int32, t.Batch)
 	for i := range prompts {
@@ -109,7 +98,7 @@ func (t task) prepare(open func(*lm.Model) (*infer.Engine, error)) func() {
 		}
 		r := rng.New(1, rng.Key("bench/decode"), uint64(i))
 		for range t.Prompt {
-			prompts[i] = append(prompts[i], int32(3+r.IntN(config.VocabSize-3)))
+			prompts[i] = append(prompts[i], int32(3+r.IntN(reference.Config.VocabSize-3)))
 		}
 	}
 	read := t.read(e, prompts)

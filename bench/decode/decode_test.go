@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gr2/gr2/bench/reference"
 	"github.com/gr2/gr2/internal/infer"
 	"github.com/gr2/gr2/internal/lm"
 )
@@ -40,10 +41,7 @@ func TestPeersLoadTheSameModel(t *testing.T) {
 	if err := writeFiles(dir); err != nil {
 		t.Fatal(err)
 	}
-	want, err := lm.New(config, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	want := reference.Model()
 	got, err := lm.Load(os.DirFS(dir))
 	if err != nil {
 		t.Fatal(err)

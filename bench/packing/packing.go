@@ -7,14 +7,10 @@ import (
 	"fmt"
 
 	"github.com/gr2/gr2/bench/compare"
-	"github.com/gr2/gr2/internal/lm"
+	"github.com/gr2/gr2/bench/reference"
 	"github.com/gr2/gr2/internal/nn"
 	"github.com/gr2/gr2/internal/rng"
 )
-
-// config is the reference decoder.
-var config = lm.Config{Architecture: lm.Llama, VocabSize: 4096, Hidden: 256, Layers: 4, Heads: 4, KVHeads: 4, HeadDim: 64,
-	Intermediate: 768, MaxPositions: 2048, RopeTheta: 1e4, NormEps: 1e-6, TieEmbeddings: true, BOS: lm.NoToken, EOS: lm.NoToken, PAD: lm.NoToken}
 
 // group is rollouts of one prompt, every token of which carries loss.
 type group struct{ Prompt, Rollouts, Length int }
@@ -58,7 +54,7 @@ func (g group) tokens(number, n int) []int32 {
 	r := rng.New(1, rng.Key("bench/packing"), uint64(number))
 	all := make([]int32, n)
 	for i := range all {
-		all[i] = int32(r.IntN(config.VocabSize))
+		all[i] = int32(r.IntN(reference.Config.VocabSize))
 	}
 	return all
 }
@@ -73,11 +69,7 @@ func ones(n int) []float32 {
 
 // step returns a training step on the batch.
 func step(b *nn.Batch) func() {
-	model, err := lm.New(config, 1)
-	if err != nil {
-		panic(err) // a constant of this package is wrong
-	}
-	d, tape := nn.NewDecoder(model), nn.NewTape()
+	d, tape := nn.NewDecoder(reference.Model()), nn.NewTape()
 	adam := nn.NewAdamW(d.Params(), nn.AdamWOptions{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1})
 	norm := float32(len(b.Targets))
 	return func() {

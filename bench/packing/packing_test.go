@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"github.com/gr2/gr2/internal/lm"
+	"github.com/gr2/gr2/bench/reference"
 	"github.com/gr2/gr2/internal/nn"
 )
 
@@ -12,11 +12,7 @@ import (
 func TestSharingChangesNothing(t *testing.T) {
 	g := group{Prompt: 40, Rollouts: 3, Length: 7}
 	run := func(b *nn.Batch) (loss float32, grads []float32) {
-		model, err := lm.New(config, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		d, tape := nn.NewDecoder(model), nn.NewTape()
+		d, tape := nn.NewDecoder(reference.Model()), nn.NewTape()
 		if err := d.Check(b); err != nil {
 			t.Fatal(err)
 		}

@@ -39,6 +39,10 @@ func Max(x []float32) float32 { return active.Load().max(x) }
 // Exp is dst = exp(x), to about 1e-7 of the value; dst may be x.
 func Exp(dst, x []float32) { active.Load().exp(dst, match(x, len(dst))) }
 
+// ExpSum replaces x by exp(x - shift) and returns the sum. The difference counts
+// as if it were exact.
+func ExpSum(x []float32, shift float32) float32 { return active.Load().expSum(x, x, shift) }
+
 // Softmax replaces row by exp(row) / sum(exp(row)). At least one element must
 // be finite, or the row becomes NaN.
 func Softmax(row []float32) {

@@ -147,7 +147,7 @@ func (x *softmax) start(p []float32, t tile) {
 			kernel.Softmax(seen)
 		} else {
 			top := kernel.Max(seen)
-			x.top[r-x.lo], x.sum[r-x.lo] = top, expSum(seen, top)
+			x.top[r-x.lo], x.sum[r-x.lo] = top, kernel.ExpSum(seen, top)
 		}
 		clear(row[len(seen):]) // last: reading next to what was just written is slow
 	}
@@ -164,7 +164,7 @@ func (x *softmax) extend(p []float32, t tile) {
 			kernel.Scale(shrink, x.qRow(x.y, r))
 			x.top[i], x.sum[i] = top, x.sum[i]*shrink
 		}
-		x.sum[i] += expSum(row, x.top[i])
+		x.sum[i] += kernel.ExpSum(row, x.top[i])
 	}
 }
 
@@ -176,29 +176,6 @@ func (x *softmax) finish(hi int) {
 		x.lse[r] = x.top[r-x.lo] + float32(math.Log(float64(sum)))
 	}
 }
-
-// expSum replaces x by exp(x - shift) and returns the sum.
-func expSum(x []float32, shift float32) float32 {
-	expShifted(x, shift)
-	return kernel.Sum(x)
-}
-
-// expShifted replaces x by exp(x - shift).
-func expShifted(x []float32, shift float32) {
-	for rest := x; len(rest) > 0; {
-		n := min(len(rest), len(ones))
-		kernel.Axpy(-shift, ones[:n], rest[:n])
-		rest = rest[n:]
-	}
-	kernel.Exp(x, x)
-}
-
-var ones = func() (x [512]float32) {
-	for i := range x {
-		x[i] = 1
-	}
-	return x
-}()
 
 // gradient is the state of a block of rows on the way back through its tiles.
 type gradient struct {
@@ -283,7 +260,7 @@ func (x *gradient) weights(p []float32, t tile) {
 		if x.single {
 			kernel.Softmax(seen)
 		} else {
-			expShifted(seen, x.lse[r])
+			kernel.ExpSum(seen, x.lse[r])
 		}
 		clear(row[len(seen):])
 	}

@@ -1,0 +1,71 @@
+package rl
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/gr2/gr2/internal/infer"
+)
+
+// The script reads every field of a request.
+func TestPeerUnderstandsTasks(t *testing.T) {
+	request, err := json.Marshal(tasks()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(request, &fields); err != nil {
+		t.Fatal(err)
+	}
+	script, err := source.ReadFile("peer.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for field := range fields {
+		if !strings.Contains(string(script), `c["`+field+`"]`) {
+			t.Errorf("peer.py does not read %q", field)
+		}
+	}
+}
+
+// A step samples answers of the whole length, learns from them and samples others
+// next: its parts do what they are measured for.
+func TestStep(t *testing.T) {
+	l := newLearner(task{Part: "step", Prompts: 2, Prompt: 6, Group: 3, New: 5})
+	before := append([]float32(nil), l.decoder.Params()[0].Value...)
+	first := l.rollout()
+	l.update(first)
+	changed := 0
+	for i, v := range l.decoder.Params()[0].Value {
+		if v != before[i] {
+			changed++
+		}
+	}
+	if changed == 0 {
+		t.Error("an update changed nothing")
+	}
+	second := l.rollout()
+	for i, g := range first {
+		for j, a := range g.answers {
+			if len(a.Tokens) != 5 || len(a.LogProbs) != 5 {
+				t.Fatalf("answer %d.%d has %d tokens and %d log-probabilities, want 5", i, j, len(a.Tokens), len(a.LogProbs))
+			}
+		}
+	}
+	if first[0].answers[0].Tokens[0] == second[0].answers[0].Tokens[0] && first[1].answers[1].Tokens[1] == second[1].answers[1].Tokens[1] {
+		t.Error("two rollouts are the same")
+	}
+}
+
+// Advantages have mean 0 and deviation 1.
+func TestAdvantages(t *testing.T) {
+	g := group{answers: []infer.Output{{Tokens: []int32{2, 4}}, {Tokens: []int32{1, 3}}, {Tokens: []int32{1, 4}}, {Tokens: []int32{2, 3}}}}
+	want := []float64{math.Sqrt2, -math.Sqrt2, 0, 0}
+	for i, a := range g.advantages() {
+		if math.Abs(float64(a)-want[i]) > 1e-4 {
+			t.Errorf("advantage %d is %v, want %v", i, a, want[i])
+		}
+	}
+}
