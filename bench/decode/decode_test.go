@@ -1,38 +1,18 @@
 package decode
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
+	"github.com/gr2/gr2/bench/compare/comparetest"
 	"github.com/gr2/gr2/bench/reference"
 	"github.com/gr2/gr2/internal/infer"
 	"github.com/gr2/gr2/internal/lm"
 )
 
-// The scripts read every field of a request.
 func TestPeersUnderstandTasks(t *testing.T) {
-	request, err := json.Marshal(tasks()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	var fields map[string]any
-	if err := json.Unmarshal(request, &fields); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"llama.py", "transformers.py"} {
-		script, err := source.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for field := range fields {
-			if !strings.Contains(string(script), `c["`+field+`"]`) {
-				t.Errorf("%s does not read %q", name, field)
-			}
-		}
-	}
+	comparetest.ReadEveryField(t, tasks()[0], source, "llama.py", "transformers.py")
 }
 
 // What peers load is the model that gr2 decodes with.

@@ -1,33 +1,13 @@
 package gemm
 
 import (
-	"encoding/json"
-	"strings"
 	"testing"
+
+	"github.com/gr2/gr2/bench/compare/comparetest"
 )
 
-// TestPeersUnderstandCases holds the script to the names of a request's fields.
-func TestPeersUnderstandCases(t *testing.T) {
-	script, err := source.ReadFile("peer.py")
-	if err != nil {
-		t.Fatal(err)
-	}
-	request, err := json.Marshal(shape{TransA: true, M: 2, N: 3, K: 5})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var fields map[string]any
-	if err := json.Unmarshal(request, &fields); err != nil {
-		t.Fatal(err)
-	}
-	if len(fields) != 5 {
-		t.Errorf("a request has %d fields, want 5: %s", len(fields), request)
-	}
-	for name := range fields {
-		if !strings.Contains(string(script), `c["`+name+`"]`) {
-			t.Errorf("peer.py does not read %q", name)
-		}
-	}
+func TestPeerUnderstandsCases(t *testing.T) {
+	comparetest.ReadEveryField(t, shapes()[0], source, "peer.py")
 }
 
 func TestCasesRun(t *testing.T) {

@@ -1,33 +1,15 @@
 package rl
 
 import (
-	"encoding/json"
 	"math"
-	"strings"
 	"testing"
 
+	"github.com/gr2/gr2/bench/compare/comparetest"
 	"github.com/gr2/gr2/internal/infer"
 )
 
-// The script reads every field of a request.
 func TestPeerUnderstandsTasks(t *testing.T) {
-	request, err := json.Marshal(tasks()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	var fields map[string]any
-	if err := json.Unmarshal(request, &fields); err != nil {
-		t.Fatal(err)
-	}
-	script, err := source.ReadFile("peer.py")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for field := range fields {
-		if !strings.Contains(string(script), `c["`+field+`"]`) {
-			t.Errorf("peer.py does not read %q", field)
-		}
-	}
+	comparetest.ReadEveryField(t, tasks()[0], source, "peer.py")
 }
 
 // A step samples answers of the whole length, learns from them and samples others

@@ -1,36 +1,15 @@
 package step
 
 import (
-	"encoding/json"
-	"strings"
 	"testing"
 
+	"github.com/gr2/gr2/bench/compare/comparetest"
 	"github.com/gr2/gr2/internal/lm"
 	"github.com/gr2/gr2/internal/nn"
 )
 
-// The script reads every field of a request.
 func TestPeerUnderstandsTasks(t *testing.T) {
-	script, err := source.ReadFile("peer.py")
-	if err != nil {
-		t.Fatal(err)
-	}
-	request, err := json.Marshal(tasks()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	var fields map[string]any
-	if err := json.Unmarshal(request, &fields); err != nil {
-		t.Fatal(err)
-	}
-	if len(fields) != 7 {
-		t.Errorf("a request has %d fields, want 7: %s", len(fields), request)
-	}
-	for name := range fields {
-		if !strings.Contains(string(script), `c["`+name+`"]`) {
-			t.Errorf("peer.py does not read %q", name)
-		}
-	}
+	comparetest.ReadEveryField(t, tasks()[0], source, "peer.py")
 }
 
 // Steps run on batches that the decoder accepts, and the task of 30M parameters

@@ -85,13 +85,14 @@ func (p *pass) attend(i int) {
 	}
 	at := t.row*c.Heads*hd + t.head*hd
 	q, att := p.q[at:], p.att[at:]
-	scores := p.e.takeScores((t.rows*t.heads + 1) * t.keys)
+	buffer := p.e.takeScores((t.rows*t.heads+1)*t.keys + pageLen*hd)
+	wide, scores := buffer[:pageLen*hd], buffer[pageLen*hd:]
 	for from := 0; from < t.keys; from += pageLen {
 		for s := (stretch{}); p.next(t, &s, from/pageLen); {
 			// One vector goes with the one behind it, as in apply. What that
 			// writes into the next row's scores is overwritten in its turn.
 			kernel.Gemm(false, true, max(2, s.rows*t.heads), s.keys, hd, attentionScale(hd), q[s.row*stride:], stride,
-				s.cache.keys(from/pageLen, p.index, kv), hd, 0, scores[s.row*t.keys+from:], t.keys)
+				s.cache.get(keysOf(p.index), kv, from/pageLen, s.keys, wide), hd, 0, scores[s.row*t.keys+from:], t.keys)
 		}
 	}
 	for v := range t.rows * t.heads {
@@ -104,11 +105,11 @@ func (p *pass) attend(i int) {
 	for from := 0; from < t.keys; from += pageLen {
 		for s := (stretch{}); p.next(t, &s, from/pageLen); {
 			kernel.Gemm(false, false, s.rows*t.heads, hd, s.keys, 1, scores[s.row*t.keys+from:], t.keys,
-				s.cache.values(from/pageLen, p.index, kv), hd, keep, att[s.row*stride:], stride)
+				s.cache.get(valuesOf(p.index), kv, from/pageLen, s.keys, wide), hd, keep, att[s.row*stride:], stride)
 		}
 		keep = 1
 	}
-	p.e.putScores(scores)
+	p.e.putScores(buffer)
 }
 
 // stretch is rows of a tile, counted from its first, that hold a page in common.
@@ -142,5 +143,5 @@ func (p *pass) next(t *tile, s *stretch, page int) bool {
 
 // samePage reports whether both caches hold the same page at an index.
 func samePage(a, b *cache, index int) bool {
-	return index < len(a.pages) && index < len(b.pages) && &a.pages[index][0] == &b.pages[index][0]
+	return index < len(a.pages) && index < len(b.pages) && a.pages[index].is(b.pages[index])
 }

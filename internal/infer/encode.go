@@ -46,7 +46,7 @@ type encoding struct {
 }
 
 func (r *encoding) newCache() *cache {
-	c := newCache(r.p.e.cfg)
+	c := newCache(r.p.e.cfg, r.p.e.rounds)
 	c.spare = &r.spare
 	return &c
 }

@@ -226,10 +226,9 @@ func (p *pass) storeRows(chunk int) {
 		p.turn(k, p.layer.KBias, p.layer.KNorm, r)
 		addBias(v, p.layer.VBias)
 		cache, pos := p.places[r].cache, p.places[r].pos
-		page, at := pos/pageLen, pos%pageLen*hd
 		for head := range c.KVHeads {
-			copy(cache.keys(page, p.index, head)[at:at+hd], k[head*hd:])
-			copy(cache.values(page, p.index, head)[at:at+hd], v[head*hd:])
+			cache.put(keysOf(p.index), head, pos, k[head*hd:(head+1)*hd])
+			cache.put(valuesOf(p.index), head, pos, v[head*hd:(head+1)*hd])
 		}
 	}
 }

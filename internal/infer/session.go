@@ -27,7 +27,7 @@ type Session struct {
 
 // NewSession starts an empty sequence.
 func (e *Engine) NewSession() *Session {
-	return &Session{e: e, cache: newCache(e.cfg)}
+	return &Session{e: e, cache: newCache(e.cfg, e.rounds)}
 }
 
 // Len is the number of tokens in the sequence.

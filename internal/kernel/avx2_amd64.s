@@ -4908,6 +4908,48 @@ done:
 	VZEROUPPER
 	RET
 
+// func fromHalves8AVX2(dst []float32, src []uint16)
+// Requires: AVX, F16C
+TEXT ·fromHalves8AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+
+fromHalves:
+	CMPQ      DX, $+8
+	JLT       fromHalvesend
+	VCVTPH2PS (CX), Y0
+	VMOVUPS   Y0, (AX)
+	ADDQ      $+32, AX
+	ADDQ      $+16, CX
+	SUBQ      $+8, DX
+	JMP       fromHalves
+
+fromHalvesend:
+	VZEROUPPER
+	RET
+
+// func toHalves8AVX2(dst []uint16, src []float32)
+// Requires: AVX, F16C
+TEXT ·toHalves8AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+
+toHalves:
+	CMPQ      DX, $+8
+	JLT       toHalvesend
+	VMOVUPS   (CX), Y0
+	VCVTPS2PH $0x00, Y0, (AX)
+	ADDQ      $+16, AX
+	ADDQ      $+32, CX
+	SUBQ      $+8, DX
+	JMP       toHalves
+
+toHalvesend:
+	VZEROUPPER
+	RET
+
 // func absMaxAVX2(x []float32) float32
 // Requires: AVX, AVX2, SSE
 TEXT ·absMaxAVX2(SB), NOSPLIT, $0-28

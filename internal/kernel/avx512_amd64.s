@@ -8089,6 +8089,48 @@ done:
 	VZEROUPPER
 	RET
 
+// func fromHalves16AVX512(dst []float32, src []uint16)
+// Requires: AVX, AVX512F
+TEXT ·fromHalves16AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+
+fromHalves:
+	CMPQ      DX, $+16
+	JLT       fromHalvesend
+	VCVTPH2PS (CX), Z0
+	VMOVUPS   Z0, (AX)
+	ADDQ      $+64, AX
+	ADDQ      $+32, CX
+	SUBQ      $+16, DX
+	JMP       fromHalves
+
+fromHalvesend:
+	VZEROUPPER
+	RET
+
+// func toHalves16AVX512(dst []uint16, src []float32)
+// Requires: AVX, AVX512F
+TEXT ·toHalves16AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+
+toHalves:
+	CMPQ      DX, $+16
+	JLT       toHalvesend
+	VMOVUPS   (CX), Z0
+	VCVTPS2PH $0x00, Z0, (AX)
+	ADDQ      $+32, AX
+	ADDQ      $+64, CX
+	SUBQ      $+16, DX
+	JMP       toHalves
+
+toHalvesend:
+	VZEROUPPER
+	RET
+
 // func absMaxAVX512(x []float32) float32
 // Requires: AVX, AVX2, AVX512DQ, AVX512F, AVX512VL, BMI2, SSE
 TEXT ·absMaxAVX512(SB), NOSPLIT, $0-28

@@ -6,7 +6,7 @@ import "golang.org/x/sys/cpu"
 
 func detect() []*variant {
 	found := []*variant{&portable}
-	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
+	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C {
 		found = append(found, &avx2)
 		if cpu.X86.HasAVXVNNI {
 			found = append(found, &avxVNNI)

@@ -17,6 +17,8 @@ var portable = variant{
 	dotBytes:   dotBytesPortable,
 	absMax:     absMaxPortable,
 	toBytes:    toBytesPortable,
+	toHalves:   toHalvesPortable,
+	fromHalves: fromHalvesPortable,
 	dot:        dotPortable,
 	dot3:       dot3Portable,
 	axpy:       axpyPortable,

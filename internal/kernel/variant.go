@@ -47,6 +47,9 @@ type variant struct {
 	// toBytes writes byteZero + x*by, rounded to even.
 	toBytes func(dst []uint8, x []float32, by float32)
 
+	toHalves   func(dst []uint16, src []float32)
+	fromHalves func(dst []float32, src []uint16)
+
 	dot    func(x, y []float32) float32
 	dot3   func(x, y, z []float32) float32 // sum of x*y*z
 	axpy   func(a float32, x, y []float32)

@@ -18,6 +18,8 @@ var avx2 = variant{
 	dotBytes:   bytesAVX2.dotBytes,
 	absMax:     absMaxAVX2,
 	toBytes:    toBytesAVX2,
+	toHalves:   toHalvesAVX2,
+	fromHalves: fromHalvesAVX2,
 	dot:        dotAVX2,
 	dot3:       dot3AVX2,
 	axpy:       axpyAVX2,
@@ -85,4 +87,16 @@ func toBytesAVX2(dst []uint8, x []float32, by float32) {
 	whole := len(x) &^ 7
 	toBytes8AVX2(dst[:whole], x[:whole], by)
 	toBytesPortable(dst[whole:], x[whole:], by)
+}
+
+func toHalvesAVX2(dst []uint16, src []float32) {
+	whole := len(dst) &^ 7
+	toHalves8AVX2(dst[:whole], src[:whole])
+	toHalvesPortable(dst[whole:], src[whole:])
+}
+
+func fromHalvesAVX2(dst []float32, src []uint16) {
+	whole := len(dst) &^ 7
+	fromHalves8AVX2(dst[:whole], src[:whole])
+	fromHalvesPortable(dst[whole:], src[whole:])
 }

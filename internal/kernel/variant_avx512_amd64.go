@@ -19,6 +19,8 @@ var avx512 = variant{
 	dotBytes:   bytesAVX512.dotBytes,
 	absMax:     absMaxAVX512,
 	toBytes:    toBytesAVX512,
+	toHalves:   toHalvesAVX512,
+	fromHalves: fromHalvesAVX512,
 	dot:        dotAVX512,
 	dot3:       dot3AVX512,
 	axpy:       axpyAVX512,
@@ -111,4 +113,16 @@ func toBytesAVX512(dst []uint8, x []float32, by float32) {
 	whole := len(x) &^ 15
 	toBytes16AVX512(dst[:whole], x[:whole], by)
 	toBytesPortable(dst[whole:], x[whole:], by)
+}
+
+func toHalvesAVX512(dst []uint16, src []float32) {
+	whole := len(dst) &^ 15
+	toHalves16AVX512(dst[:whole], src[:whole])
+	toHalvesPortable(dst[whole:], src[whole:])
+}
+
+func fromHalvesAVX512(dst []float32, src []uint16) {
+	whole := len(dst) &^ 15
+	fromHalves16AVX512(dst[:whole], src[:whole])
+	fromHalvesPortable(dst[whole:], src[whole:])
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"github.com/gr2/gr2/internal/kernel"
 )
 
 // GGUFType is how GGUF stores the elements of a tensor, by ggml's number.
@@ -53,7 +55,7 @@ func (k GGUFType) String() string {
 	return fmt.Sprintf("number %d", uint32(k))
 }
 
-func half(b []byte) float32 { return fromHalf(binary.LittleEndian.Uint16(b)) }
+func half(b []byte) float32 { return kernel.FromHalf(binary.LittleEndian.Uint16(b)) }
 
 // The decoders compute in ggml's order, in float32, product by product: the
 // conversions keep a compiler from fusing a product with a sum.
@@ -124,23 +126,6 @@ func decodeQ6_K(dst []float32, b []byte) {
 	}
 }
 
-// toHalf rounds to the nearest IEEE 754 binary16, ties to even.
-func toHalf(v float32) uint16 {
-	bits := math.Float32bits(v)
-	sign, bits := uint16(bits>>16&0x8000), bits&0x7fffffff
-	switch {
-	case bits > 0x7f800000:
-		return sign | 0x7e00 // NaN
-	case bits >= 0x477ff000: // 65520 and up round to infinity
-		return sign | 0x7c00
-	case bits < 0x38800000: // below 2^-14: a multiple of 2^-24
-		units := math.RoundToEven(float64(math.Float32frombits(bits)) * (1 << 24))
-		return sign | uint16(units)
-	}
-	bits += 0xfff + bits>>13&1
-	return sign | uint16((bits-0x38000000)>>13) // carries into the exponent
-}
-
 // encode appends a row; false when a value does not fit the type.
 func (k GGUFType) encode(b []byte, row []float32) ([]byte, bool) {
 	switch k {
@@ -159,7 +144,7 @@ const halfInfinity = 0x7c00
 
 func encodeF16(b []byte, row []float32) ([]byte, bool) {
 	for _, v := range row {
-		h := toHalf(v)
+		h := kernel.ToHalf(v)
 		if h&halfInfinity == halfInfinity { // infinity or NaN
 			return b, false
 		}
@@ -184,7 +169,7 @@ func encodeQ8_0(b []byte, row []float32) ([]byte, bool) {
 		if math.IsInf(float64(inverse), 1) { // d is 0 or next to it, and 0 as float16
 			inverse = 0
 		}
-		h := toHalf(d)
+		h := kernel.ToHalf(d)
 		if h == halfInfinity {
 			return b, false
 		}

@@ -55,41 +55,6 @@ func TestQuantise(t *testing.T) {
 	}
 }
 
-// TestToHalf: every float16 comes back, neighbours in float32 round to it, and
-// ties go to the even one.
-func TestToHalf(t *testing.T) {
-	for h := range uint16(0x7c00) {
-		x, next := fromHalf(h), fromHalf(h+1)
-		if h+1 == 0x7c00 {
-			next = 65536
-		}
-		even := h + h&1
-		middle := float32((float64(x) + float64(next)) / 2)
-		for _, c := range []struct {
-			v    float32
-			want uint16
-		}{
-			{x, h}, {math.Nextafter32(middle, 0), h}, {math.Nextafter32(middle, 1e9), h + 1}, {middle, even},
-		} {
-			if have := toHalf(c.v); have != c.want {
-				t.Fatalf("%g becomes %#04x, want %#04x", c.v, have, c.want)
-			}
-			if have := toHalf(-c.v); have != c.want|0x8000 {
-				t.Fatalf("%g becomes %#04x, want %#04x", -c.v, have, c.want|0x8000)
-			}
-		}
-	}
-	inf := float32(math.Inf(1))
-	for v, want := range map[float32]uint16{inf: 0x7c00, -inf: 0xfc00, 1e30: 0x7c00, math.SmallestNonzeroFloat32: 0} {
-		if have := toHalf(v); have != want {
-			t.Errorf("%g becomes %#04x, want %#04x", v, have, want)
-		}
-	}
-	if h := toHalf(float32(math.NaN())); fromHalf(h) == fromHalf(h) {
-		t.Errorf("NaN becomes %#04x", h)
-	}
-}
-
 // TestEncodeRefuses what a type cannot hold.
 func TestEncodeRefuses(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))

@@ -10,6 +10,7 @@ import (
 	"sort"
 
 	"github.com/gr2/gr2/internal/fault"
+	"github.com/gr2/gr2/internal/kernel"
 )
 
 // The format (github.com/huggingface/safetensors): 8 bytes little-endian length
@@ -234,24 +235,9 @@ func decode(dst []float32, b []byte, dtype string) {
 		}
 	case "F16":
 		for i := range dst {
-			dst[i] = fromHalf(binary.LittleEndian.Uint16(b[2*i:]))
+			dst[i] = kernel.FromHalf(binary.LittleEndian.Uint16(b[2*i:]))
 		}
 	}
-}
-
-// fromHalf converts IEEE 754 binary16, whose subnormals are normal in float32.
-func fromHalf(h uint16) float32 {
-	sign := uint32(h&0x8000) << 16
-	exp := uint32(h>>10) & 0x1f
-	frac := uint32(h & 0x3ff)
-	switch exp {
-	case 0:
-		v := float32(frac) * (1.0 / (1 << 24))
-		return math.Float32frombits(sign | math.Float32bits(v))
-	case 31:
-		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
-	}
-	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
 }
 
 // WriteSafetensors writes the tensors as F32 in the given order, with the

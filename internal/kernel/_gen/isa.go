@@ -90,7 +90,7 @@ var isas = map[string]*isa{
 	},
 }
 
-var allKernels = []func(){matrixKernels, rowKernels, rounding, byteKernels}
+var allKernels = []func(){matrixKernels, rowKernels, halves, rounding, byteKernels}
 
 // values are the constants of the kernels.
 var values = map[string]float32{

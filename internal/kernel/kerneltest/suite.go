@@ -28,5 +28,6 @@ func Conform(t *testing.T, variant string) {
 	t.Run("reductions", conformReductions)
 	t.Run("rope", conformRoPE)
 	t.Run("exp", conformExp)
+	t.Run("halves", conformHalves)
 	t.Run("row specials", conformRowSpecials)
 }
