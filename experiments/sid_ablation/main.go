@@ -87,11 +87,7 @@ func newPlan(names, only, seeds string) (plan, error) {
 				return nil, fmt.Errorf("-seeds: %w", err)
 			}
 			for _, v := range chosen {
-				o := recommender()
-				if v.Full {
-					o = nextitem.Default()
-				}
-				p = append(p, settings{dataset, v, seed, o})
+				p = append(p, settings{dataset, v, seed, recommender()})
 			}
 		}
 	}

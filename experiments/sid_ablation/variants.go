@@ -16,9 +16,8 @@ type variant struct {
 	KMeans    *fit.Options      `json:"kmeans,omitempty"` // or RQVAE
 	RQVAE     *rqvae.Options    `json:"rqvae,omitempty"`
 	Assign    fit.AssignOptions `json:"assign"`
-	Full      bool              `json:"full,omitempty"` // with the default recommender, which takes half an hour
-	Meaning   string            `json:"-"`              // for the table
-	Candidate bool              `json:"-"`              // for the chosen set: measured on validation data alone
+	Meaning   string            `json:"-"` // for the table
+	Candidate bool              `json:"-"` // for the chosen set: measured on validation data alone
 }
 
 // chosen is the variant with the best validation R@10 on Beauty. The others are
@@ -47,6 +46,9 @@ var variants = []variant{
 	{Name: "rqkmeans-free", KMeans: plain, Assign: free, Meaning: "residual k-means, repaired"},
 	{Name: "balanced-free", KMeans: &fit.Options{Balanced: true}, Assign: free, Meaning: "balanced residual k-means, repaired"},
 	{Name: "base", RQVAE: &rqvae.Options{}, Assign: nearest, Meaning: "RQ-VAE from residual k-means++"},
+	{Name: "uniform", RQVAE: &rqvae.Options{Init: rqvae.Uniform}, Assign: nearest, Meaning: "base from uniform codebooks, not k-means++"},
+	{Name: "uniform-ema", RQVAE: &rqvae.Options{Init: rqvae.Uniform, EMA: ema}, Assign: nearest,
+		Meaning: "the same and EMA codebooks"},
 	{Name: "ema", RQVAE: &rqvae.Options{EMA: ema}, Assign: nearest, Meaning: "base and EMA codebooks"},
 	{Name: "random-last", RQVAE: &rqvae.Options{}, Assign: fit.AssignOptions{Rule: fit.Random}, Meaning: "base and a random last level"},
 	{Name: "diversity", RQVAE: &rqvae.Options{Diversity: diversity}, Assign: nearest, Meaning: "base and the diversity loss"},
@@ -54,7 +56,6 @@ var variants = []variant{
 	{Name: "contrastive", RQVAE: &rqvae.Options{Contrastive: contrastive}, Assign: nearest, Meaning: "base and the contrastive loss"},
 	{Name: "all", RQVAE: &rqvae.Options{EMA: ema, Reset: reset, Contrastive: contrastive}, Assign: free,
 		Meaning: "base, EMA, reset and contrastive loss, repaired"},
-	{Name: "full", KMeans: plain, Assign: free, Full: true, Meaning: "chosen, with the default recommender"},
 }
 
 // quantizer fits the variant's quantizer to the embeddings of the items.
