@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares gr2 with llama.cpp and transformers on models exported by gr2: token
 # ids, logits, greedy continuations. Optional: it needs Python with
-#   LLAMA_PYTHON         llama-cpp-python, numpy     (skips llama.cpp when not set)
+#   LLAMA_PYTHON         llama-cpp-python, gguf, numpy     (skips llama.cpp when not set)
 #   TRANSFORMERS_PYTHON  torch, transformers         (skips transformers when not set)
 #
 #   run.sh OUT [MODEL...]   writes to OUT; MODEL are further Hugging Face directories,
