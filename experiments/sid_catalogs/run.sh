@@ -11,7 +11,7 @@ go build -o "$out/gr2" ./cmd/gr2
 go build -o "$out/sid_catalogs" ./experiments/sid_catalogs
 have() { [ -f "$out/$1/manifest.json" ]; }
 have synthetic || "$out/gr2" data synth --seed 1 --out "$out/synthetic"
-have movielens || "$out/gr2" data import movielens --name movielens --out "$out/movielens" --dir "$GR2_DATA/movielens_latest_small"
+have movielens || "$out/gr2" data import movielens --name movielens --out "$out/movielens" --ratings "$GR2_DATA/movielens_latest_small/ratings.csv" --movies "$GR2_DATA/movielens_latest_small/movies.csv"
 amazon() { # NAME REVIEWS META
   have "$1" || "$out/gr2" data import amazon --name "amazon-$1" --out "$out/$1" --reviews "$GR2_DATA/$2" --meta "$GR2_DATA/$3"
 }
