@@ -49,7 +49,7 @@ def prepare(c):
         adam.zero_grad(set_to_none=True)
         for part, a in zip(sequences.split(MICRO), advantages.split(MICRO)):
             logits = learner(input_ids=part[:, :-1], use_cache=False, logits_to_keep=new).logits
-            log_p = -F.cross_entropy(logits.transpose(1, 2), part[:, -new:], reduction="none")
+            log_p = -F.cross_entropy(logits.flatten(0, 1), part[:, -new:].flatten(), reduction="none").view(-1, new)
             ratio = torch.exp(log_p - log_p.detach())
             loss = -torch.minimum(ratio * a, ratio.clamp(1 - LOW, 1 + HIGH) * a).sum() / (len(sequences) * new)
             loss.backward()

@@ -3,8 +3,8 @@ package kernel
 import "fmt"
 
 // Block sizes in elements. A packed block of A (rowBlock x depthBlock) and the
-// packed slab of B (packMax), which all workers share, stay in L2, a panel of B
-// (depthBlock x nr) in L1.
+// packed slab of B (packMax at most), which all workers share or one has to itself,
+// stay in L2, a panel of B (depthBlock x nr) in L1.
 const (
 	depthBlock = 256
 	packMax    = 1 << 18
@@ -14,7 +14,7 @@ const (
 	colBlock   = 64 // columns a task of the few-row path takes
 
 	// Up to so many rows, and from so many panels of B on, a task takes all rows of
-	// its columns, one of about so many tasks.
+	// its columns; there are about so many tasks or more.
 	ownRows  = 512
 	ownTasks = 8
 
@@ -121,7 +121,7 @@ type gemm struct {
 
 	now, next                slab // of B: multiplied, and packed meanwhile
 	block                    int  // depths that a panel of A holds
-	rowsPerTask, colsPerTask int  // of C; a task packs its rows of A
+	rowsPerTask, colsPerTask int  // of C
 	colTasks                 int  // tasks beside each other
 	tiles                    int  // tasks of the slab under way
 
@@ -151,23 +151,24 @@ func (g *gemm) release() {
 	gemms.put(g)
 }
 
-// runPacked walks over slabs of B. While one is multiplied, each task packing
-// its own rows of A, a block of depths at a time, the next one is packed. The
-// depths are cut by shape alone, so the result does not depend on Threads.
+// runPacked walks over slabs of B, unless C has few rows. While one slab is
+// multiplied, a block of depths at a time, the next one is packed; where A is
+// packed, each task does that for its rows. The depths are cut by shape alone, so
+// the result does not depend on Threads.
 func (g *gemm) runPacked() {
 	mr, nr := g.v.mr, g.v.nr
 	g.block = even(g.k, depthBlock, 16)
 	if panels := ceil(g.n, nr); g.m <= ownRows && panels >= ownTasks && !g.packsA {
-		g.colsPerTask = ceil(panels, ownTasks) * nr
-		tasks := ceil(g.n, g.colsPerTask)
-		g.parallel(tasks, g.m*g.k*g.colsPerTask, g.ownTask)
+		tasks := max(ownTasks, 4*Threads())
+		g.colsPerTask = min(ceil(panels, tasks), max(1, packMax/g.block/nr)) * nr
+		g.parallel(ceil(g.n, g.colsPerTask), g.m*g.k*g.colsPerTask, g.ownTask)
 		return
 	}
 	g.rowsPerTask = even(g.m, rowBlock, mr)
 	rowTasks := ceil(g.m, g.rowsPerTask)
 	wide := even(g.n, max(nr, packMax/g.block), nr)
 	deep := max(1, packMax/wide/g.block) * g.block
-	tasks := 4 * Threads() // of a slab, at least; more of them pack A more often
+	tasks := 4 * Threads() // of a slab, at least
 	g.next.col, g.next.depth = 0, 0
 	g.cut(&g.next, wide, deep)
 	g.parallel(g.parts(), 4*packSteps*g.next.cols, g.packTask)
@@ -379,7 +380,7 @@ func (g *gemm) wholeTiles(s *scratch, row, rows, col, depth, steps int, b []floa
 }
 
 // tilesFrom are the rows of A from row+i on, the last tile settled, and the steps
-// from depth on: in place, or packed if they are rounded.
+// from depth on: in place, or packed if packsA.
 func (g *gemm) tilesFrom(s *scratch, row, i, depth, steps int) tiles {
 	mr := g.v.mr
 	if g.packsA {
@@ -404,8 +405,8 @@ func (g *gemm) merge(tile []float32, row, rows, col, cols int, beta float32) {
 	}
 }
 
-// scratch belongs to one task: its packed block of A and a whole tile for the
-// ragged edges of C.
+// scratch belongs to one task: its slab of B and its packed block of A, where it
+// has them, and a whole tile for the ragged edges of C.
 type scratch struct {
 	own  slab
 	a    []float32

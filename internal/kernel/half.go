@@ -1,13 +1,19 @@
 package kernel
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // ToHalves is dst = src rounded to IEEE 754 binary16, to nearest even.
 func ToHalves(dst []uint16, src []float32) { active.Load().toHalves(dst, match(src, len(dst))) }
 
 // FromHalves is dst = src, of IEEE 754 binary16.
 func FromHalves(dst []float32, src []uint16) {
-	active.Load().fromHalves(dst, src[:len(dst)])
+	if len(src) != len(dst) {
+		panic(fmt.Sprintf("kernel: FromHalves: %d halves for %d elements", len(src), len(dst)))
+	}
+	active.Load().fromHalves(dst, src)
 }
 
 // ToHalf rounds to the nearest IEEE 754 binary16, ties to even.

@@ -226,7 +226,7 @@ func expLess(shift, x VecVirtual) {
 	VSUBPS(kept, x, tail)
 	VADDPS(shift, shed, shed)
 	VSUBPS(shed, tail, tail)
-	// A larger tail belongs to a difference that gives 0. It is NaN beside
+	// A larger tail belongs to a difference that gives 0 or +Inf. It is NaN beside
 	// infinities, where the second source, the bound, wins.
 	VMINPS(cpu.constant("tailhigh"), tail, tail)
 	VMAXPS(cpu.constant("taillow"), tail, tail)

@@ -196,6 +196,21 @@ func conformBlocks(t *testing.T) {
 	}
 }
 
+// conformAliased has rows of A that compete for cache lines, so A is packed.
+func conformAliased(t *testing.T) {
+	m := newMemory(t)
+	for _, trans := range []bool{false, true} {
+		for _, rows := range []int{96, 101, 104, 203} {
+			g := GemmCase{TransA: trans, M: rows, N: 70, K: 300, Alpha: 0.5, Beta: 1, Seed: 7}
+			g.PadA = 1024 - g.K
+			if trans {
+				g.PadA = 1024 - g.M
+			}
+			g.check(t, m)
+		}
+	}
+}
+
 // conformSpecials plants a NaN and an Inf in A: exactly their rows change.
 func conformSpecials(t *testing.T) {
 	m := newMemory(t)

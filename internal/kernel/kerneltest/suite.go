@@ -19,6 +19,7 @@ func Conform(t *testing.T, variant string) {
 	}()
 	t.Run("gemm", conformGemm)
 	t.Run("gemm blocks", conformBlocks)
+	t.Run("gemm aliased", conformAliased)
 	t.Run("gemm specials", conformSpecials)
 	t.Run("gemm threads", conformThreads)
 	t.Run("int8", conformInt8)
