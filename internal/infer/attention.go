@@ -85,8 +85,12 @@ func (p *pass) attend(i int) {
 	}
 	at := t.row*c.Heads*hd + t.head*hd
 	q, att := p.q[at:], p.att[at:]
-	buffer := p.e.takeScores((t.rows*t.heads+1)*t.keys + pageLen*hd)
-	wide, scores := buffer[:pageLen*hd], buffer[pageLen*hd:]
+	widened := 0
+	if p.e.rounds {
+		widened = pageLen * hd
+	}
+	buffer := p.e.takeScores(widened + (t.rows*t.heads+1)*t.keys)
+	wide, scores := buffer[:widened], buffer[widened:]
 	for from := 0; from < t.keys; from += pageLen {
 		for s := (stretch{}); p.next(t, &s, from/pageLen); {
 			// One vector goes with the one behind it, as in apply. What that

@@ -34,10 +34,11 @@ func New(m *lm.Model) (*Engine, error) { return newEngine(m, false) }
 
 // NewInt8 makes an engine whose linear maps have weights rounded to eight bits,
 // a copy, and round what they take, and whose key-value cache holds float16, half
-// the memory: keys and values above 65,504 would become infinite. It is faster than that of New and its logits are off by a few
-// hundredths of their size. Embeddings, norms and the arithmetic of attention are
-// the same, and so are the rows of the head where the logits of a few tokens are
-// asked for: by grammars, beams and judgements.
+// the memory: keys and values above 65,504 would become infinite. It is faster
+// than that of New and its logits are off by a few hundredths of their size.
+// Embeddings, norms and the arithmetic of attention are the same, and so are the
+// rows of the head where the logits of a few tokens are asked for: by grammars,
+// beams and judgements.
 func NewInt8(m *lm.Model) (*Engine, error) { return newEngine(m, true) }
 
 func newEngine(m *lm.Model, round bool) (*Engine, error) {

@@ -46,3 +46,32 @@ func rounded(at Mem) VecVirtual {
 	VPORD(cpu.constant("quiet"), x, nan, sum)
 	return sum
 }
+
+// halves are conversions between float32 and IEEE 754 binary16, to nearest even.
+func halves() {
+	limits := fmt.Sprintf(", with a length that is a multiple of %d", cpu.lanes)
+	function("fromHalves", fmt.Sprint(cpu.lanes), "func(dst []float32, src []uint16)", limits)
+	eachVector("fromHalves", func(dst, src GPVirtual) {
+		y := cpu.vector()
+		VCVTPH2PS(Mem{Base: src}, y)
+		VMOVUPS(y, Mem{Base: dst})
+	}, cpu.bytes, cpu.bytes/2)
+	function("toHalves", fmt.Sprint(cpu.lanes), "func(dst []uint16, src []float32)", limits)
+	eachVector("toHalves", func(dst, src GPVirtual) {
+		y := cpu.load(Mem{Base: src}, nil)
+		VCVTPS2PH(Imm(0), y, Mem{Base: dst})
+	}, cpu.bytes/2, cpu.bytes)
+}
+
+// eachVector runs body for whole vectors of dst and src, whose pointers it moves
+// on by so many bytes.
+func eachVector(label string, body func(dst, src GPVirtual), dstBytes, srcBytes int) {
+	dst, src, n := base("dst"), base("src"), GP64()
+	Load(Param("dst").Len(), n)
+	countdown(label, n, cpu.lanes, func() {
+		body(dst, src)
+		ADDQ(I32(dstBytes), dst)
+		ADDQ(I32(srcBytes), src)
+	})
+	leave()
+}
