@@ -75,7 +75,6 @@ func step(b *nn.Batch) func() {
 	return func() {
 		tape.Reset()
 		tape.Backward(d.Loss(tape, b, norm))
-		nn.ClipGradNorm(d.Params(), 1)
-		adam.Step(1e-3)
+		adam.ClippedStep(1e-3, 1)
 	}
 }

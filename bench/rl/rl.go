@@ -144,8 +144,7 @@ func (l *learner) update(groups []group) {
 		loss, _ := l.decoder.PolicyLoss(l.tape, &b, s, norm)
 		l.tape.Backward(loss)
 	}
-	nn.ClipGradNorm(l.decoder.Params(), 1)
-	l.adam.Step(1e-5)
+	l.adam.ClippedStep(1e-5, 1)
 }
 
 // add appends the group as a tree.

@@ -63,8 +63,7 @@ func (t task) prepare() func() {
 	return func() {
 		tape.Reset()
 		tape.Backward(d.Loss(tape, batch, norm))
-		nn.ClipGradNorm(d.Params(), 1)
-		adam.Step(1e-3)
+		adam.ClippedStep(1e-3, 1)
 	}
 }
 

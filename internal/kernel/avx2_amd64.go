@@ -169,7 +169,7 @@ func rotateAVX2(lo []float32, hi []float32, cos []float32, sin []float32)
 // adamWAVX2 is adamWPortable for AVX2 and FMA.
 //
 //go:noescape
-func adamWAVX2(p []float32, g []float32, m []float32, v []float32, lr float32, beta1 float32, beta2 float32, eps float32, decay float32, c1 float32, c2 float32)
+func adamWAVX2(p []float32, g []float32, m []float32, v []float32, scale float32, lr float32, beta1 float32, beta2 float32, eps float32, decay float32, c1 float32, c2 float32)
 
 // fromHalves8AVX2 is fromHalvesPortable for AVX2 and FMA, with a length that is a multiple of 8.
 //

@@ -4828,21 +4828,22 @@ done:
 	VZEROUPPER
 	RET
 
-// func adamWAVX2(p []float32, g []float32, m []float32, v []float32, lr float32, beta1 float32, beta2 float32, eps float32, decay float32, c1 float32, c2 float32)
+// func adamWAVX2(p []float32, g []float32, m []float32, v []float32, scale float32, lr float32, beta1 float32, beta2 float32, eps float32, decay float32, c1 float32, c2 float32)
 // Requires: AVX, FMA3
-TEXT ·adamWAVX2(SB), NOSPLIT, $0-124
+TEXT ·adamWAVX2(SB), NOSPLIT, $0-128
 	VMOVUPS      one<>+0(SB), Y0
-	VBROADCASTSS beta1+100(FP), Y1
-	VBROADCASTSS beta2+104(FP), Y2
+	VBROADCASTSS beta1+104(FP), Y1
+	VBROADCASTSS beta2+108(FP), Y2
 	VSUBPS       Y1, Y0, Y3
 	VSUBPS       Y2, Y0, Y4
-	VBROADCASTSS c1+116(FP), Y5
-	VBROADCASTSS c2+120(FP), Y6
+	VBROADCASTSS c1+120(FP), Y5
+	VBROADCASTSS c2+124(FP), Y6
 	VDIVPS       Y5, Y0, Y5
 	VDIVPS       Y6, Y0, Y6
-	VBROADCASTSS lr+96(FP), Y0
-	VBROADCASTSS eps+108(FP), Y7
-	VBROADCASTSS decay+112(FP), Y8
+	VBROADCASTSS scale+96(FP), Y0
+	VBROADCASTSS lr+100(FP), Y7
+	VBROADCASTSS eps+112(FP), Y8
+	VBROADCASTSS decay+116(FP), Y9
 	MOVQ         p_len+8(FP), AX
 	MOVQ         p_base+0(FP), CX
 	MOVQ         g_base+24(FP), DX
@@ -4852,25 +4853,26 @@ TEXT ·adamWAVX2(SB), NOSPLIT, $0-124
 whole:
 	CMPQ         AX, $+8
 	JLT          wholeend
-	VMOVUPS      (DX), Y9
-	VMOVUPS      (BX), Y10
-	VMOVUPS      (SI), Y11
-	VMULPS       Y1, Y10, Y10
-	VFMADD231PS  Y3, Y9, Y10
-	VMOVUPS      Y10, (BX)
-	VMULPS       Y9, Y9, Y9
-	VMULPS       Y2, Y11, Y11
-	VFMADD231PS  Y4, Y9, Y11
-	VMOVUPS      Y11, (SI)
-	VMULPS       Y6, Y11, Y11
-	VSQRTPS      Y11, Y11
-	VADDPS       Y7, Y11, Y11
-	VMULPS       Y5, Y10, Y10
-	VDIVPS       Y11, Y10, Y10
-	VMOVUPS      (CX), Y9
-	VFMADD231PS  Y8, Y9, Y10
-	VFNMADD231PS Y0, Y10, Y9
-	VMOVUPS      Y9, (CX)
+	VMOVUPS      (DX), Y10
+	VMOVUPS      (BX), Y11
+	VMOVUPS      (SI), Y12
+	VMULPS       Y0, Y10, Y10
+	VMULPS       Y1, Y11, Y11
+	VFMADD231PS  Y3, Y10, Y11
+	VMOVUPS      Y11, (BX)
+	VMULPS       Y10, Y10, Y10
+	VMULPS       Y2, Y12, Y12
+	VFMADD231PS  Y4, Y10, Y12
+	VMOVUPS      Y12, (SI)
+	VMULPS       Y6, Y12, Y12
+	VSQRTPS      Y12, Y12
+	VADDPS       Y8, Y12, Y12
+	VMULPS       Y5, Y11, Y11
+	VDIVPS       Y12, Y11, Y11
+	VMOVUPS      (CX), Y10
+	VFMADD231PS  Y9, Y10, Y11
+	VFNMADD231PS Y7, Y11, Y10
+	VMOVUPS      Y10, (CX)
 	ADDQ         $+32, CX
 	ADDQ         $+32, DX
 	ADDQ         $+32, BX
@@ -4883,26 +4885,27 @@ wholeend:
 	JZ           done
 	LEAQ         tailmask<>+0(SB), DI
 	NEGQ         AX
-	VMOVUPS      32(DI)(AX*4), Y9
-	VMASKMOVPS   (DX), Y9, Y10
-	VMASKMOVPS   (BX), Y9, Y11
-	VMASKMOVPS   (SI), Y9, Y12
-	VMULPS       Y1, Y11, Y11
-	VFMADD231PS  Y3, Y10, Y11
-	VMASKMOVPS   Y11, Y9, (BX)
-	VMULPS       Y10, Y10, Y10
-	VMULPS       Y2, Y12, Y12
-	VFMADD231PS  Y4, Y10, Y12
-	VMASKMOVPS   Y12, Y9, (SI)
-	VMULPS       Y6, Y12, Y12
-	VSQRTPS      Y12, Y12
-	VADDPS       Y7, Y12, Y12
-	VMULPS       Y5, Y11, Y11
-	VDIVPS       Y12, Y11, Y11
-	VMASKMOVPS   (CX), Y9, Y1
-	VFMADD231PS  Y8, Y1, Y11
-	VFNMADD231PS Y0, Y11, Y1
-	VMASKMOVPS   Y1, Y9, (CX)
+	VMOVUPS      32(DI)(AX*4), Y10
+	VMASKMOVPS   (DX), Y10, Y11
+	VMASKMOVPS   (BX), Y10, Y12
+	VMASKMOVPS   (SI), Y10, Y13
+	VMULPS       Y0, Y11, Y11
+	VMULPS       Y1, Y12, Y12
+	VFMADD231PS  Y3, Y11, Y12
+	VMASKMOVPS   Y12, Y10, (BX)
+	VMULPS       Y11, Y11, Y11
+	VMULPS       Y2, Y13, Y13
+	VFMADD231PS  Y4, Y11, Y13
+	VMASKMOVPS   Y13, Y10, (SI)
+	VMULPS       Y6, Y13, Y13
+	VSQRTPS      Y13, Y13
+	VADDPS       Y8, Y13, Y13
+	VMULPS       Y5, Y12, Y12
+	VDIVPS       Y13, Y12, Y12
+	VMASKMOVPS   (CX), Y10, Y0
+	VFMADD231PS  Y9, Y0, Y12
+	VFNMADD231PS Y7, Y12, Y0
+	VMASKMOVPS   Y0, Y10, (CX)
 
 done:
 	VZEROUPPER

@@ -199,7 +199,7 @@ func rotateAVX512(lo []float32, hi []float32, cos []float32, sin []float32)
 // adamWAVX512 is adamWPortable for AVX-512.
 //
 //go:noescape
-func adamWAVX512(p []float32, g []float32, m []float32, v []float32, lr float32, beta1 float32, beta2 float32, eps float32, decay float32, c1 float32, c2 float32)
+func adamWAVX512(p []float32, g []float32, m []float32, v []float32, scale float32, lr float32, beta1 float32, beta2 float32, eps float32, decay float32, c1 float32, c2 float32)
 
 // fromHalves16AVX512 is fromHalvesPortable for AVX-512, with a length that is a multiple of 16.
 //

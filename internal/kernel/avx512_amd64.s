@@ -8008,22 +8008,23 @@ done:
 	VZEROUPPER
 	RET
 
-// func adamWAVX512(p []float32, g []float32, m []float32, v []float32, lr float32, beta1 float32, beta2 float32, eps float32, decay float32, c1 float32, c2 float32)
+// func adamWAVX512(p []float32, g []float32, m []float32, v []float32, scale float32, lr float32, beta1 float32, beta2 float32, eps float32, decay float32, c1 float32, c2 float32)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·adamWAVX512(SB), NOSPLIT, $0-124
+TEXT ·adamWAVX512(SB), NOSPLIT, $0-128
 	VBROADCASTSS one<>+0(SB), Z0
 	VMOVUPS      Z0, Z0
-	VBROADCASTSS beta1+100(FP), Z1
-	VBROADCASTSS beta2+104(FP), Z2
+	VBROADCASTSS beta1+104(FP), Z1
+	VBROADCASTSS beta2+108(FP), Z2
 	VSUBPS       Z1, Z0, Z3
 	VSUBPS       Z2, Z0, Z4
-	VBROADCASTSS c1+116(FP), Z5
-	VBROADCASTSS c2+120(FP), Z6
+	VBROADCASTSS c1+120(FP), Z5
+	VBROADCASTSS c2+124(FP), Z6
 	VDIVPS       Z5, Z0, Z5
 	VDIVPS       Z6, Z0, Z6
-	VBROADCASTSS lr+96(FP), Z0
-	VBROADCASTSS eps+108(FP), Z7
-	VBROADCASTSS decay+112(FP), Z8
+	VBROADCASTSS scale+96(FP), Z0
+	VBROADCASTSS lr+100(FP), Z7
+	VBROADCASTSS eps+112(FP), Z8
+	VBROADCASTSS decay+116(FP), Z9
 	MOVQ         p_len+8(FP), AX
 	MOVQ         p_base+0(FP), CX
 	MOVQ         g_base+24(FP), DX
@@ -8033,25 +8034,26 @@ TEXT ·adamWAVX512(SB), NOSPLIT, $0-124
 whole:
 	CMPQ         AX, $+16
 	JLT          wholeend
-	VMOVUPS      (DX), Z9
-	VMOVUPS      (BX), Z10
-	VMOVUPS      (SI), Z11
-	VMULPS       Z1, Z10, Z10
-	VFMADD231PS  Z3, Z9, Z10
-	VMOVUPS      Z10, (BX)
-	VMULPS       Z9, Z9, Z9
-	VMULPS       Z2, Z11, Z11
-	VFMADD231PS  Z4, Z9, Z11
-	VMOVUPS      Z11, (SI)
-	VMULPS       Z6, Z11, Z11
-	VSQRTPS      Z11, Z11
-	VADDPS       Z7, Z11, Z11
-	VMULPS       Z5, Z10, Z10
-	VDIVPS       Z11, Z10, Z10
-	VMOVUPS      (CX), Z9
-	VFMADD231PS  Z8, Z9, Z10
-	VFNMADD231PS Z0, Z10, Z9
-	VMOVUPS      Z9, (CX)
+	VMOVUPS      (DX), Z10
+	VMOVUPS      (BX), Z11
+	VMOVUPS      (SI), Z12
+	VMULPS       Z0, Z10, Z10
+	VMULPS       Z1, Z11, Z11
+	VFMADD231PS  Z3, Z10, Z11
+	VMOVUPS      Z11, (BX)
+	VMULPS       Z10, Z10, Z10
+	VMULPS       Z2, Z12, Z12
+	VFMADD231PS  Z4, Z10, Z12
+	VMOVUPS      Z12, (SI)
+	VMULPS       Z6, Z12, Z12
+	VSQRTPS      Z12, Z12
+	VADDPS       Z8, Z12, Z12
+	VMULPS       Z5, Z11, Z11
+	VDIVPS       Z12, Z11, Z11
+	VMOVUPS      (CX), Z10
+	VFMADD231PS  Z9, Z10, Z11
+	VFNMADD231PS Z7, Z11, Z10
+	VMOVUPS      Z10, (CX)
 	ADDQ         $+64, CX
 	ADDQ         $+64, DX
 	ADDQ         $+64, BX
@@ -8065,25 +8067,26 @@ wholeend:
 	MOVL         $0xffffffff, DI
 	BZHIL        AX, DI, DI
 	KMOVW        DI, K1
-	VMOVUPS.Z    (DX), K1, Z9
-	VMOVUPS.Z    (BX), K1, Z10
-	VMOVUPS.Z    (SI), K1, Z11
-	VMULPS       Z1, Z10, Z10
-	VFMADD231PS  Z3, Z9, Z10
-	VMOVUPS      Z10, K1, (BX)
-	VMULPS       Z9, Z9, Z9
-	VMULPS       Z2, Z11, Z11
-	VFMADD231PS  Z4, Z9, Z11
-	VMOVUPS      Z11, K1, (SI)
-	VMULPS       Z6, Z11, Z11
-	VSQRTPS      Z11, Z11
-	VADDPS       Z7, Z11, Z11
-	VMULPS       Z5, Z10, Z10
-	VDIVPS       Z11, Z10, Z10
-	VMOVUPS.Z    (CX), K1, Z1
-	VFMADD231PS  Z8, Z1, Z10
-	VFNMADD231PS Z0, Z10, Z1
-	VMOVUPS      Z1, K1, (CX)
+	VMOVUPS.Z    (DX), K1, Z10
+	VMOVUPS.Z    (BX), K1, Z11
+	VMOVUPS.Z    (SI), K1, Z12
+	VMULPS       Z0, Z10, Z10
+	VMULPS       Z1, Z11, Z11
+	VFMADD231PS  Z3, Z10, Z11
+	VMOVUPS      Z11, K1, (BX)
+	VMULPS       Z10, Z10, Z10
+	VMULPS       Z2, Z12, Z12
+	VFMADD231PS  Z4, Z10, Z12
+	VMOVUPS      Z12, K1, (SI)
+	VMULPS       Z6, Z12, Z12
+	VSQRTPS      Z12, Z12
+	VADDPS       Z8, Z12, Z12
+	VMULPS       Z5, Z11, Z11
+	VDIVPS       Z12, Z11, Z11
+	VMOVUPS.Z    (CX), K1, Z0
+	VFMADD231PS  Z9, Z0, Z11
+	VFNMADD231PS Z7, Z11, Z0
+	VMOVUPS      Z0, K1, (CX)
 
 done:
 	VZEROUPPER

@@ -109,7 +109,7 @@ func BenchmarkRows(b *testing.B) {
 		{"SwiGLU", func() { kernel.SwiGLU(z, x, y) }},
 		{"SwiGLUGrad", func() { kernel.SwiGLUGrad(z, u, v, x, y) }},
 		{"RoPE", func() { kernel.RoPE(x, 12, 64, y[:32], z[:32]) }},
-		{"AdamW", func() { kernel.AdamW(u, x, y, v, 1e-3, 0.9, 0.95, 1e-8, 0.1, 0.1, 0.1) }},
+		{"AdamW", func() { kernel.AdamW(u, x, y, v, 0.5, 1e-3, 0.9, 0.95, 1e-8, 0.1, 0.1, 0.1) }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {

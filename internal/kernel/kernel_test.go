@@ -80,7 +80,7 @@ func TestMisshapenOperandsPanic(t *testing.T) {
 		"Dot":       func() { kernel.Dot(x, x[:3]) },
 		"Axpy":      func() { kernel.Axpy(1, x[:3], x) },
 		"RoPE":      func() { kernel.RoPE(x, 2, 4, x[:2], x[:2]) },
-		"AdamW":     func() { kernel.AdamW(x, x, x, x[:1], 0, 0, 0, 0, 0, 1, 1) },
+		"AdamW":     func() { kernel.AdamW(x, x, x, x[:1], 1, 0, 0, 0, 0, 0, 1, 1) },
 		"long dst":  func() { kernel.Exp(x, x[:11]) },
 		"RMSNorm":   func() { kernel.RMSNorm(x, x, x[:1], 0) },
 		"SwiGLU up": func() { kernel.SwiGLU(x, x, nil) },

@@ -162,8 +162,9 @@ func rotatePortable(lo, hi, cos, sin []float32) {
 	}
 }
 
-func adamWPortable(p, g, m, v []float32, lr, beta1, beta2, eps, decay, c1, c2 float32) {
+func adamWPortable(p, g, m, v []float32, scale, lr, beta1, beta2, eps, decay, c1, c2 float32) {
 	for i, d := range g {
+		d *= scale
 		m[i] = beta1*m[i] + (1-beta1)*d
 		v[i] = beta2*v[i] + (1-beta2)*d*d
 		step := m[i] / c1 / (float32(math.Sqrt(float64(v[i]/c2))) + eps)

@@ -67,7 +67,7 @@ type variant struct {
 	swiGLU     func(dst, gate, up []float32)
 	swiGLUGrad func(dgate, dup, dy, gate, up []float32)
 	rotate     func(lo, hi, cos, sin []float32) // each pair (lo[i], hi[i]) by one angle
-	adamW      func(p, g, m, v []float32, lr, beta1, beta2, eps, decay, c1, c2 float32)
+	adamW      func(p, g, m, v []float32, scale, lr, beta1, beta2, eps, decay, c1, c2 float32)
 }
 
 // tiles are rows of A, mr at a time: element (i, p) of one is

@@ -143,11 +143,11 @@ func RoPEGrad(x []float32, heads, headDim int, cos, sin []float32) {
 }
 
 // AdamW makes one step of Adam with decoupled weight decay (Loshchilov & Hutter
-// 2019) on parameters p with gradients g and moments m and v; c1 = 1-beta1^t and
-// c2 = 1-beta2^t correct the moments' bias.
-func AdamW(p, g, m, v []float32, lr, beta1, beta2, eps, decay, c1, c2 float32) {
+// 2019) on parameters p with gradients scale*g and moments m and v; c1 = 1-beta1^t
+// and c2 = 1-beta2^t correct the moments' bias.
+func AdamW(p, g, m, v []float32, scale, lr, beta1, beta2, eps, decay, c1, c2 float32) {
 	n := len(p)
-	active.Load().adamW(p, match(g, n), match(m, n), match(v, n), lr, beta1, beta2, eps, decay, c1, c2)
+	active.Load().adamW(p, match(g, n), match(m, n), match(v, n), scale, lr, beta1, beta2, eps, decay, c1, c2)
 }
 
 // match checks that x has n elements.

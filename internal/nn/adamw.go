@@ -24,7 +24,8 @@ type AdamW struct {
 
 	parts      []part
 	update     func(i int)
-	lr, c1, c2 float32 // of the step under way
+	scale      float32 // of the gradients, in the step under way
+	lr, c1, c2 float32
 }
 
 // part is a range of one parameter that one task updates.
@@ -47,9 +48,24 @@ func NewAdamW(params []*Param, opt AdamWOptions) *AdamW {
 
 // Step applies the gradients at learning rate lr and clears them. Frozen
 // parameters, and rows below TrainFrom, keep their values and moments.
-func (o *AdamW) Step(lr float64) {
+func (o *AdamW) Step(lr float64) { o.step(lr, 1) }
+
+// ClippedStep is Step with the gradients scaled so that their joint Euclidean norm
+// is at most limit, and returns the norm before. A limit of 0 or less only
+// measures, and a norm that is no finite number scales nothing.
+func (o *AdamW) ClippedStep(lr, limit float64) (norm float64) {
+	norm = GradNorm(o.params)
+	scale := 1.0
+	if limit > 0 && norm > limit && !math.IsInf(norm, 0) {
+		scale = limit / norm
+	}
+	o.step(lr, float32(scale))
+	return norm
+}
+
+func (o *AdamW) step(lr float64, scale float32) {
 	o.steps++
-	o.lr = float32(lr)
+	o.lr, o.scale = float32(lr), scale
 	o.c1 = float32(1 - math.Pow(o.opt.Beta1, float64(o.steps)))
 	o.c2 = float32(1 - math.Pow(o.opt.Beta2, float64(o.steps)))
 	kernel.Parallel(len(o.parts), o.update)
@@ -65,7 +81,7 @@ func (o *AdamW) updatePart(i int) {
 			decay = float32(o.opt.Decay)
 		}
 		kernel.AdamW(p.Value[lo:hi], p.Grad[lo:hi], m[lo:hi], v[lo:hi],
-			o.lr, float32(o.opt.Beta1), float32(o.opt.Beta2), float32(o.opt.Eps), decay, o.c1, o.c2)
+			o.scale, o.lr, float32(o.opt.Beta1), float32(o.opt.Beta2), float32(o.opt.Eps), decay, o.c1, o.c2)
 	}
 	clear(p.Grad[part.lo:part.hi])
 }
@@ -80,10 +96,3 @@ func (o *AdamW) SetSteps(n int) { o.steps = n }
 // slice per parameter in the order given to NewAdamW. They are the optimiser's
 // own: read them to save its state, overwrite them to restore it.
 func (o *AdamW) Moments() (first, second [][]float32) { return o.m, o.v }
-
-// ZeroGrad clears all gradients, for a step that is abandoned.
-func ZeroGrad(params []*Param) {
-	for _, p := range params {
-		clear(p.Grad)
-	}
-}

@@ -78,7 +78,7 @@ func TestAdamWResumesExactly(t *testing.T) {
 	}
 }
 
-func TestClipGradNorm(t *testing.T) {
+func TestClippedStep(t *testing.T) {
 	a, b, frozen := NewParam("a", 1, 2), NewParam("b", 2, 1), NewParam("frozen", 1, 1)
 	frozen.Frozen, b.TrainFrom = true, 1
 	set := func() {
@@ -89,18 +89,24 @@ func TestClipGradNorm(t *testing.T) {
 	all := []*Param{a, b, frozen}
 	for _, c := range []struct{ limit, scale float64 }{{10, 1}, {5, 1}, {2.5, 0.5}, {0, 1}} {
 		set()
-		if norm := ClipGradNorm(all, c.limit); math.Abs(norm-5) > 1e-6 {
+		adam := NewAdamW(all, AdamWOptions{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8})
+		if norm := adam.ClippedStep(0.1, c.limit); math.Abs(norm-5) > 1e-6 {
 			t.Errorf("limit %g: norm %g, want 5", c.limit, norm)
 		}
-		near(t, "clipped", []float32{a.Grad[0], b.Grad[1]}, []float32{float32(3 * c.scale), float32(4 * c.scale)}, 1e-6)
+		m, _ := adam.Moments() // a tenth of the gradients that were applied
+		near(t, "clipped", []float32{10 * m[0][0], 10 * m[1][1]}, []float32{float32(3 * c.scale), float32(4 * c.scale)}, 1e-6)
+		if m[1][0] != 0 || m[2][0] != 0 {
+			t.Errorf("limit %g: what is not trained has moments %g and %g", c.limit, m[1][0], m[2][0])
+		}
+		if GradNorm(all) != 0 {
+			t.Errorf("limit %g: the step left a gradient", c.limit)
+		}
 	}
 	set()
 	a.Grad[1] = float32(math.NaN())
-	if norm := ClipGradNorm(all, 1); !math.IsNaN(norm) || a.Grad[0] != 3 {
-		t.Errorf("a NaN gradient: norm %g, gradient %g, want NaN and 3", norm, a.Grad[0])
-	}
-	ZeroGrad(all)
-	if ClipGradNorm(all, 1) != 0 {
-		t.Error("ZeroGrad left a gradient")
+	adam := NewAdamW(all, AdamWOptions{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8})
+	norm := adam.ClippedStep(0.1, 1)
+	if m, _ := adam.Moments(); !math.IsNaN(norm) || math.Abs(float64(m[0][0])-0.3) > 1e-6 {
+		t.Errorf("a NaN gradient: norm %g, moment %g beside it, want NaN and 0.3", norm, m[0][0])
 	}
 }

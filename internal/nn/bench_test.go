@@ -142,8 +142,7 @@ func benchmarkStep(b *testing.B, c lm.Config, batch *Batch, narrow bool) {
 	step := func() {
 		tape.Reset()
 		tape.Backward(d.Loss(tape, batch, float32(len(batch.Tokens))))
-		ClipGradNorm(d.Params(), 1)
-		adam.Step(1e-3)
+		adam.ClippedStep(1e-3, 1)
 	}
 	step() // gathers the memory, which the second step finds in one piece
 	step()

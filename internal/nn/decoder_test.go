@@ -105,8 +105,7 @@ func TestThreadsChangeNothing(t *testing.T) {
 		for range 2 {
 			tape.Reset()
 			tape.Backward(tape.Add(d.Loss(tape, b, 100), d.Loss(tape, tree, 100)))
-			ClipGradNorm(d.Params(), 1)
-			adam.Step(1e-3)
+			adam.ClippedStep(1e-3, 1)
 		}
 		return m.Tensors()
 	}
@@ -145,8 +144,7 @@ func TestSteadyStepAllocatesNothing(t *testing.T) {
 	step := func() {
 		tape.Reset()
 		tape.Backward(tape.Add(tape.Add(d.Loss(tape, b, 100), d.Loss(tape, c, 100)), d.Loss(tape, tree, 100)))
-		ClipGradNorm(d.Params(), 1)
-		adam.Step(1e-4)
+		adam.ClippedStep(1e-4, 1)
 		tape.Reset()
 		d.LogProbs(tape, b)
 		d.LogProbs(tape, c)
@@ -272,7 +270,7 @@ func TestTokenWarmUp(t *testing.T) {
 	for _, g := range full[0][cut:] {
 		norm += float64(g) * float64(g)
 	}
-	if have := ClipGradNorm(d.Params(), 0); math.Abs(have-math.Sqrt(norm)) > 1e-6*have {
+	if have := GradNorm(d.Params()); math.Abs(have-math.Sqrt(norm)) > 1e-6*have {
 		t.Errorf("gradient norm %g, want that of the new rows, %g", have, math.Sqrt(norm))
 	}
 	NewAdamW(d.Params(), AdamWOptions{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1}).Step(0.01)
@@ -309,8 +307,7 @@ func learn(t *testing.T, narrow bool) {
 		l := d.Loss(tape, b, 78)
 		loss = l.Value[0]
 		tape.Backward(l)
-		ClipGradNorm(d.Params(), 1)
-		adam.Step(1e-2 * min(1, float64(step+1)/10))
+		adam.ClippedStep(1e-2*min(1, float64(step+1)/10), 1)
 	}
 	if !(loss < 0.2) {
 		t.Errorf("loss after 150 steps on one batch is %g, want below 0.2", loss)

@@ -14,6 +14,10 @@ type Slate struct {
 	Incoming []int
 }
 
+// Perfect reports whether the incoming order has all positives before all
+// negatives: nothing could be mended, and a copy of it is right.
+func (s Slate) Perfect() bool { return AUC.Of(s, s.Incoming) == 1 }
+
 // Usable reports whether grades hold both a positive and a negative: where they
 // do not, all rankings are equally right.
 func Usable(grades []uint8) bool {

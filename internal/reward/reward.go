@@ -84,7 +84,7 @@ func (r Reward) Score(s Slate, a Answer) Score {
 	}
 	raw := r.Metric.Of(s, a.Ranking)
 	out := Score{Rank: raw, Format: r.Alpha, Raw: raw, Copied: slices.Equal(a.Ranking, s.Incoming)}
-	perfect := AUC.Of(s, s.Incoming) == 1
+	perfect := s.Perfect()
 	switch r.Variant {
 	case A:
 		if out.Copied && !perfect {

@@ -241,7 +241,15 @@ func TestCopies(t *testing.T) {
 		s := drawSlate(t)
 		alpha := rapid.Float64Range(.01, 2).Draw(t, "alpha")
 		copied := Answer{true, s.Incoming}
-		perfect := AUC.Of(s, s.Incoming) == 1
+		perfect := true
+		for i, c := range s.Incoming {
+			for _, behind := range s.Incoming[i+1:] {
+				perfect = perfect && (s.Grades[c] > 0 || s.Grades[behind] == 0)
+			}
+		}
+		if s.Perfect() != perfect {
+			t.Fatalf("%+v: perfect is %t", s, !perfect)
+		}
 		a := Reward{A, AUC, alpha}.Score(s, copied)
 		b := Reward{B, Promotion, alpha}.Score(s, copied)
 		c := Reward{C, Promotion, alpha}.Score(s, copied)

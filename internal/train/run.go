@@ -223,8 +223,7 @@ func (l *loop) step() (*line, error) {
 	if loss != loss {
 		return nil, fmt.Errorf("the loss is not a number at step %d: lower the learning rate", l.state.Steps+1)
 	}
-	grad := nn.ClipGradNorm(l.decoder.Params(), o.Clip)
-	l.adam.Step(rate)
+	grad := l.adam.ClippedStep(rate, o.Clip)
 	l.state.Steps++
 	l.tokens += tokens
 	return &line{Step: l.state.Steps, Done: l.feed.done(), Loss: &loss, LR: rate, GradNorm: grad, Tokens: tokens}, nil

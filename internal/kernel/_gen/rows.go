@@ -328,7 +328,7 @@ func rotate() {
 }
 
 func adamW() {
-	function("adamW", "", "func(p, g, m, v []float32, lr, beta1, beta2, eps, decay, c1, c2 float32)", "")
+	function("adamW", "", "func(p, g, m, v []float32, scale, lr, beta1, beta2, eps, decay, c1, c2 float32)", "")
 	cpu.hold("one")
 	one := cpu.vector()
 	VMOVUPS(cpu.constant("one"), one)
@@ -338,9 +338,10 @@ func adamW() {
 	by1, by2 := broadcast("c1"), broadcast("c2")
 	VDIVPS(by1, one, by1)
 	VDIVPS(by2, one, by2)
-	lr, eps, decay := broadcast("lr"), broadcast("eps"), broadcast("decay")
+	scale, lr, eps, decay := broadcast("scale"), broadcast("lr"), broadcast("eps"), broadcast("decay")
 	pass(1, []string{"p", "g", "m", "v"}, func(w vector) {
 		g, m, v := w.load("g"), w.load("m"), w.load("v")
+		VMULPS(scale, g, g)
 		VMULPS(beta1, m, m)
 		VFMADD231PS(rest1, g, m)
 		w.store("m", m)

@@ -61,7 +61,7 @@ var rowOps = []rowOp{
 		func(x [][]float64, i int) []float64 { return []float64{math.Exp(x[0][i] - logSumExp(x[0]))} }, 0, nil},
 	{"AdamW", 4, func(x [][]float32) {
 		kernel.Mul(x[3], x[3], x[3]) // second moments are not negative
-		kernel.AdamW(x[0], x[1], x[2], x[3], 0.01, 0.9, 0.95, 1e-6, 0.1, 0.5, 0.4)
+		kernel.AdamW(x[0], x[1], x[2], x[3], 0.7, 0.01, 0.9, 0.95, 1e-6, 0.1, 0.5, 0.4)
 	}, adamW, 4, nil},
 }
 
@@ -85,7 +85,7 @@ func rmsNormGrad(x [][]float64, i int) []float64 {
 }
 
 func adamW(x [][]float64, i int) []float64 {
-	p, g := x[0][i], x[1][i]
+	p, g := x[0][i], 0.7*x[1][i]
 	m := 0.9*x[2][i] + 0.1*g
 	v := 0.95*x[3][i]*x[3][i] + 0.05*g*g
 	p -= 0.01 * (m/0.5/(math.Sqrt(v/0.4)+1e-6) + 0.1*p)

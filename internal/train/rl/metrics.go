@@ -43,7 +43,10 @@ type Rankings struct {
 	AUC    float64 `json:"auc"`
 	N3     float64 `json:"n3"`
 	Copied float64 `json:"copied"` // share that are the incoming order
-	Echoed float64 `json:"echoed"` // share that are 1..K as shown
+	// Perfect is the share whose slate has an incoming order that cannot be bettered:
+	// how often a copy is right.
+	Perfect float64 `json:"perfect"`
+	Echoed  float64 `json:"echoed"` // share that are 1..K as shown
 }
 
 // Groups counts prompts of a step.
@@ -105,7 +108,7 @@ func measure(groups []group) Metrics {
 	for _, v := range []*float64{&m.Reward.Total, &m.Reward.Rank, &m.Reward.Format, &m.Reward.Overlong, &m.Truncated, &m.Length} {
 		*v /= max(1, answers)
 	}
-	for _, v := range []*float64{&m.Ranking.AUC, &m.Ranking.N3, &m.Ranking.Copied, &m.Ranking.Echoed} {
+	for _, v := range []*float64{&m.Ranking.AUC, &m.Ranking.N3, &m.Ranking.Copied, &m.Ranking.Perfect, &m.Ranking.Echoed} {
 		*v /= max(1, valid)
 	}
 	m.Valid = valid / max(1, answers)
@@ -128,6 +131,7 @@ func (r *Rankings) add(g *group, a *answer) {
 	r.AUC += auc
 	r.N3 += j.NDCGAt(3)
 	r.Copied += share(a.score.Copied)
+	r.Perfect += share(g.slate.Perfect())
 	r.Echoed += share(slices.IsSorted(a.parsed.Ranking))
 }
 

@@ -272,8 +272,7 @@ func (l *loop) learn(groups []group, m *Metrics) (tokens int, err error) {
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
 		return 0, fmt.Errorf("rl: the loss is not a number at step %d: lower the learning rate", l.state.Steps+1)
 	}
-	m.GradNorm += nn.ClipGradNorm(l.decoder.Params(), o.Clip)
-	l.adam.Step(m.LR)
+	m.GradNorm += l.adam.ClippedStep(m.LR, o.Clip)
 	m.Loss += loss
 	m.policy.Add(stats)
 	return tokens, nil
