@@ -121,8 +121,8 @@ type gemm struct {
 
 	now, next                slab // of B: multiplied, and packed meanwhile
 	block                    int  // depths that a panel of A holds
-	rowsPerTask, colsPerTask int  // of C
-	colTasks                 int  // tasks beside each other
+	rowTasks, colTasks       int  // tasks below and beside each other
+	colsPerTask              int  // of C
 	tiles                    int  // tasks of the slab under way
 
 	packTask, tileTask, ownTask, fewTask func(int)
@@ -156,7 +156,7 @@ func (g *gemm) release() {
 // packed, each task does that for its rows. The depths are cut by shape alone, so
 // the result does not depend on Threads.
 func (g *gemm) runPacked() {
-	mr, nr := g.v.mr, g.v.nr
+	nr := g.v.nr
 	g.block = even(g.k, depthBlock, 16)
 	if panels := ceil(g.n, nr); g.m <= ownRows && panels >= ownTasks && !g.packsA {
 		tasks := max(ownTasks, 4*Threads())
@@ -164,11 +164,14 @@ func (g *gemm) runPacked() {
 		g.parallel(ceil(g.n, g.colsPerTask), g.m*g.k*g.colsPerTask, g.ownTask)
 		return
 	}
-	g.rowsPerTask = even(g.m, rowBlock, mr)
-	rowTasks := ceil(g.m, g.rowsPerTask)
+	threads := Threads()
+	tasks := 4 * threads // of a slab, at least
+	g.rowTasks = ceil(g.m, rowBlock)
+	if g.rowTasks > threads && g.rowTasks*ceil(tasks, g.rowTasks)%threads > 0 {
+		g.rowTasks = ceil(g.rowTasks, threads) * threads // lest all wait for a last one
+	}
 	wide := even(g.n, max(nr, packMax/g.block), nr)
 	deep := max(1, packMax/wide/g.block) * g.block
-	tasks := 4 * Threads() // of a slab, at least
 	g.next.col, g.next.depth = 0, 0
 	g.cut(&g.next, wide, deep)
 	g.parallel(g.parts(), 4*packSteps*g.next.cols, g.packTask)
@@ -180,10 +183,10 @@ func (g *gemm) runPacked() {
 			packs = g.parts()
 		}
 		panels := ceil(g.now.cols, nr)
-		g.colsPerTask = ceil(panels, min(panels, ceil(tasks, rowTasks))) * nr
+		g.colsPerTask = ceil(panels, min(panels, ceil(tasks, g.rowTasks))) * nr
 		g.colTasks = ceil(g.now.cols, g.colsPerTask)
-		g.tiles = rowTasks * g.colTasks
-		g.parallel(g.tiles+packs, g.now.depths*g.rowsPerTask*g.colsPerTask, g.tileTask)
+		g.tiles = g.rowTasks * g.colTasks
+		g.parallel(g.tiles+packs, g.now.depths*ceil(g.m, g.rowTasks)*g.colsPerTask, g.tileTask)
 	}
 }
 
@@ -265,9 +268,9 @@ func (g *gemm) tileOrPack(i int) {
 // computeTask is one row block of C times some columns of the slab.
 func (g *gemm) computeTask(i int) {
 	s := takeScratch()
-	row := i / g.colTasks * g.rowsPerTask
+	row, rows := g.rowsOf(i / g.colTasks)
 	col := i % g.colTasks * g.colsPerTask
-	rows, cols := min(g.rowsPerTask, g.m-row), min(g.colsPerTask, g.now.cols-col)
+	cols := min(g.colsPerTask, g.now.cols-col)
 	for p := 0; p < g.now.depths; p += g.block {
 		depths := min(g.block, g.now.depths-p)
 		if g.packsA {
@@ -276,6 +279,15 @@ func (g *gemm) computeTask(i int) {
 		g.multiply(s, &g.now, row, rows, col, cols, p, depths)
 	}
 	scratches.put(s)
+}
+
+// rowsOf are the rows of row block i: whole tiles but for the last block, in all
+// of them about the same number.
+func (g *gemm) rowsOf(i int) (from, n int) {
+	mr := g.v.mr
+	tiles := ceil(g.m, mr)
+	from = i * tiles / g.rowTasks * mr
+	return from, min((i+1)*tiles/g.rowTasks*mr, g.m) - from
 }
 
 // ownColumns is all rows of some columns of C: the task packs its part of B, and
