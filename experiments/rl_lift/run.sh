@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# What reinforcement learning adds on the synthetic market: the incoming order, SFT, RL from mid-training and RL from SFT, all read by
-# the ranking they write, with three seeds (or those in SEEDS); a seed draws market and run. Each cell leaves its report, so that
-# the script goes on where it was stopped.
-# Usage: experiments/rl_lift/run.sh [FOLDER]; an hour on 2 cores.
+# What reinforcement learning adds: the incoming order, SFT, RL from mid-training and RL from SFT, all read by the ranking they write, with
+# three seeds (or those in SEEDS), on the synthetic market, Amazon Beauty and Sports, and Beauty under a global time split (or those in
+# DATASETS). A seed draws the run, and the market with it. Each cell leaves its report, so that the script goes on where it was stopped.
+# Usage: [GR2_DATA=...] experiments/rl_lift/run.sh [FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=${1:-runs/rl_lift}
@@ -10,32 +10,49 @@ results=experiments/rl_lift
 mkdir -p "$out"
 go build -o "$out/gr2" ./cmd/gr2
 
-# cell NAME SETTINGS...: one run, on the stages that the SFT run of the seed has made.
+# place DATASET: the folder of its data, made if need be.
+place() {
+  case $1 in
+    market) data=$out/market-$seed make=(data synth --seed "$seed") ;;
+    beauty | beauty-time) data=$out/beauty make=(data import amazon --name amazon-beauty --reviews "$GR2_DATA/amazon_beauty/Beauty_5.json.gz" --meta "$GR2_DATA/amazon_beauty/meta_Beauty.json.gz") ;;
+    sports) data=$out/sports make=(data import amazon --name amazon-sports --reviews "$GR2_DATA/amazon_sports/Sports_and_Outdoors_5.json.gz" --meta "$GR2_DATA/amazon_sports/meta_Sports_and_Outdoors.json.gz") ;;
+    *) echo "no data set $1: use market, beauty, sports or beauty-time" >&2; exit 2 ;;
+  esac
+  [ -f "$data/manifest.json" ] || "$out/gr2" "${make[@]}" --out "$data"
+}
+
+# cell DATASET NAME SETTINGS...: one run, on the stages that the SFT run of the seed has made.
 cell() {
-  local name=$1 result=$results/seed-$seed-$1.json run=$out/seed-$seed-$1
-  shift
+  local dataset=$1 name=$2 preset=small config=$results/amazon.yaml
+  local result=$results/$dataset-seed-$seed-$name.json run=$out/$dataset-$seed-$name
+  shift 2
   [ -f "$result" ] && return
+  case $dataset in
+    market) preset=nano config=$results/market.yaml ;;
+    beauty-time) set -- "$@" --set data.protocol=time ;;
+  esac
+  place "$dataset"
   if [ "$name" != sft ] && [ ! -d "$run" ]; then
     rm -rf "$run.part"
-    cp -r "$out/seed-$seed-sft" "$run.part"
+    cp -r "$out/$dataset-$seed-sft" "$run.part"
     mv "$run.part" "$run"
   fi
-  "$out/gr2" run --data "$out/market-$seed" --out "$run" --preset nano -c "$results/config.yaml" --seed "$seed" "$@" >"$run.txt"
+  "$out/gr2" run --data "$data" --out "$run" --preset $preset -c "$config" --seed "$seed" "$@" >"$run.txt"
   "$out/gr2" eval --run "$run" --json >"$result.part"
-  [ "$name" = sft ] || cp "$run/rl/state/metrics.jsonl" "$results/seed-$seed-$name.metrics.jsonl"
+  [ "$name" = sft ] || cp "$run/rl/state/metrics.jsonl" "${result%.json}.metrics.jsonl"
   mv "$result.part" "$result"
 }
 
-for seed in ${SEEDS:-1 2 3}; do
-  [ -f "$out/market-$seed/manifest.json" ] || "$out/gr2" data synth --seed "$seed" --out "$out/market-$seed"
-  cell sft
-  cell rl-from-sft --set rl.steps=60
-  cell rl-from-midtrain --set rl.steps=60 --set rl.from=midtrain
-done
-
-for name in rl-from-sft rl-from-midtrain; do
-  runs=()
-  for seed in ${SEEDS:-1 2 3}; do runs+=(--run "$out/seed-$seed-$name"); done
-  "$out/gr2" eval "${runs[@]}" >"$results/table-$name.txt"
+for dataset in ${DATASETS:-market beauty sports beauty-time}; do
+  for seed in ${SEEDS:-1 2 3}; do
+    cell "$dataset" sft
+    cell "$dataset" rl-from-sft --set rl.steps=150
+    cell "$dataset" rl-from-midtrain --set rl.steps=150 --set rl.from=midtrain --set rl.lr=0.001
+  done
+  for name in rl-from-sft rl-from-midtrain; do
+    runs=()
+    for seed in ${SEEDS:-1 2 3}; do runs+=(--run "$out/$dataset-$seed-$name"); done
+    "$out/gr2" eval "${runs[@]}" >"$results/$dataset-$name.txt"
+  done
 done
 { git rev-parse HEAD; go version; grep -m1 'model name' /proc/cpuinfo || true; nproc; date -u +%F; } >"$results/made.txt"
