@@ -27,7 +27,8 @@ const (
 type Output struct {
 	Tokens []int32
 	// LogProbs are the model's log-probabilities of the tokens among those that
-	// the grammar allowed, at temperature 1 and without nucleus; 0 where forced.
+	// the grammar allowed, at temperature 1 or as Sampler.Tempered says, and
+	// without nucleus; 0 where forced.
 	LogProbs []float32
 	Forced   int    // tokens that were the only choice
 	Finish   string // FinishGrammar, FinishStop or FinishLength

@@ -16,6 +16,7 @@ type Sampler struct {
 	Temperature float64    // 0 = the most probable token, ties to the lower id
 	TopP        float64    // nucleus: the fewest most probable tokens with this mass; 0 and 1 = all
 	Rand        *rand.Rand // required when Temperature > 0
+	Tempered    bool       // log-probabilities are those at Temperature, where it is above 0
 }
 
 func (sm Sampler) validate() error {
@@ -64,10 +65,16 @@ func (c *choice) pick(scores []float32, sm Sampler) pick {
 		return pick{err: fmt.Errorf("infer: the model's logits sum to %g; its weights are broken", total)}
 	}
 	at := argmax(scores)
-	if sm.Temperature > 0 {
-		at = c.sample(scores, scores[at], sm)
+	p := pick{logProb: scores[at] - total}
+	if top := scores[at]; sm.Temperature > 0 {
+		var mass float64
+		at, mass = c.sample(scores, top, sm)
+		p.logProb = scores[at] - total
+		if sm.Tempered {
+			p.logProb = float32(float64(scores[at]-top)/sm.Temperature - math.Log(mass))
+		}
 	}
-	p := pick{token: int32(at), logProb: scores[at] - total}
+	p.token = int32(at)
 	if len(c.allowed) > 0 {
 		p.token = c.allowed[at]
 	}
@@ -84,8 +91,9 @@ func argmax(x []float32) int {
 	return best
 }
 
-// sample draws a position in scores, whose maximum is top.
-func (c *choice) sample(scores []float32, top float32, sm Sampler) int {
+// sample draws a position in scores, whose maximum is top. all is the sum of
+// exp((score-top)/temperature) over all of them.
+func (c *choice) sample(scores []float32, top float32, sm Sampler) (at int, all float64) {
 	c.weights = resize(c.weights, len(scores))
 	for i, v := range scores {
 		c.weights[i] = float32(float64(v-top) / sm.Temperature)
@@ -95,22 +103,22 @@ func (c *choice) sample(scores []float32, top float32, sm Sampler) int {
 	for _, w := range c.weights {
 		mass += float64(w)
 	}
+	all = mass
 	if sm.TopP > 0 && sm.TopP < 1 {
 		mass = c.nucleus(mass, sm.TopP)
 	}
 	u := sm.Rand.Float64() * mass
-	last := 0
 	for i, w := range c.weights {
 		if w == 0 {
 			continue
 		}
-		last = i
+		at = i
 		if u < float64(w) {
 			break
 		}
 		u -= float64(w)
 	}
-	return last
+	return at, all
 }
 
 // nucleus zeroes the weights outside the fewest largest ones that reach share of

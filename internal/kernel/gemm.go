@@ -119,11 +119,11 @@ type gemm struct {
 	pairs  int  // depths that a step of a panel holds: 2 where they are paired
 	micro  func(rows, k int, alpha float32, a tiles, b []float32, beta float32, c []float32, ldc int)
 
-	now, next                slab // of B: multiplied, and packed meanwhile
-	block                    int  // depths that a panel of A holds
-	rowTasks, colTasks       int  // tasks below and beside each other
-	colsPerTask              int  // of C
-	tiles                    int  // tasks of the slab under way
+	now, next          slab // of B: multiplied, and packed meanwhile
+	block              int  // depths that a panel of A holds
+	rowTasks, colTasks int  // tasks below and beside each other
+	colsPerTask        int  // of C
+	tiles              int  // tasks of the slab under way
 
 	packTask, tileTask, ownTask, fewTask func(int)
 }

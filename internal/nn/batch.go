@@ -131,11 +131,11 @@ func (p *predictions) loss(t *Tape, hidden *Var, head *Param, norm float32) *Var
 }
 
 // logProbs writes their log-probabilities to their places in out.
-func (p *predictions) logProbs(t *Tape, hidden *Var, head *Param, out []float32) {
+func (p *predictions) logProbs(t *Tape, hidden *Var, head *Param, temperature float32, out []float32) {
 	if len(p.rows) == 0 {
 		return
 	}
-	for i, v := range t.LinearLogProbs(hidden, head, p.targets, p.allowed) {
+	for i, v := range t.LinearLogProbs(hidden, head, p.targets, p.allowed, temperature) {
 		out[p.at[i]] = v
 	}
 }

@@ -103,15 +103,18 @@ func (d *Decoder) Loss(t *Tape, b *Batch, norm float32) *Var {
 
 // LogProbs is log p(target) of each prediction, 0 where there is no target.
 // Weights are not read. It records nothing and is valid until t.Reset.
-func (d *Decoder) LogProbs(t *Tape, b *Batch) []float32 {
+func (d *Decoder) LogProbs(t *Tape, b *Batch) []float32 { return d.LogProbsAt(t, b, 1) }
+
+// LogProbsAt is LogProbs with the logits divided by a temperature.
+func (d *Decoder) LogProbsAt(t *Tape, b *Batch, temperature float32) []float32 {
 	silent, dropout := t.silent, d.Dropout
 	t.silent, d.Dropout = true, 0
 	defer func() { t.silent, d.Dropout = silent, dropout }()
 	late, early := d.split(t, b, targeted)
 	h, below := d.hidden(t, b, late.rows, early.rows)
 	out := t.mem.zeros(len(b.Targets))
-	late.logProbs(t, h, d.head, out)
-	early.logProbs(t, below, d.head, out)
+	late.logProbs(t, h, d.head, temperature, out)
+	early.logProbs(t, below, d.head, temperature, out)
 	return out
 }
 

@@ -30,6 +30,7 @@ type headLoss struct {
 	allowed [][]int32 // by row; nil for the whole vocabulary
 	weights []float32
 	norm    float32
+	sharp   float32   // logits are multiplied by it: 1/temperature
 	logProb []float32 // of the targets
 	entropy []float32 // of the rows, or nil
 
@@ -55,10 +56,12 @@ func (t *Tape) LinearCrossEntropy(x *Var, w *Param, targets []int32, allowed [][
 	return t.record(y, o)
 }
 
-// LinearLogProbs is log softmax(x W^T)[targets] for each row. It carries no
-// gradient and is valid until Reset. allowed is as for LinearCrossEntropy.
-func (t *Tape) LinearLogProbs(x *Var, w *Param, targets []int32, allowed [][]int32) []float32 {
+// LinearLogProbs is log softmax(x W^T / temperature)[targets] for each row. It
+// carries no gradient and is valid until Reset. allowed is as for
+// LinearCrossEntropy.
+func (t *Tape) LinearLogProbs(x *Var, w *Param, targets []int32, allowed [][]int32, temperature float32) []float32 {
 	o := t.newHead(x, w, targets, allowed)
+	o.sharp = 1 / temperature
 	o.score(t)
 	return o.logProb
 }
@@ -69,7 +72,7 @@ func (t *Tape) newHead(x *Var, w *Param, targets []int32, allowed [][]int32) *he
 	if allowed != nil {
 		want("allowed tokens", x.Rows, len(allowed))
 	}
-	return t.heads.put(headLoss{x: x, w: w, targets: targets, allowed: allowed, logProb: t.mem.take(x.Rows),
+	return t.heads.put(headLoss{x: x, w: w, targets: targets, allowed: allowed, sharp: 1, logProb: t.mem.take(x.Rows),
 		chunk: min(max(1, t.limits.chunk/w.Rows), max(1, x.Rows))})
 }
 
@@ -110,7 +113,7 @@ func (o *headLoss) project(t *Tape, buffer []float32) {
 		o.logits = o.kept[o.from*vocab:]
 	}
 	o.logits = o.logits[:n*vocab]
-	t.gemm(false, true, n, vocab, d, 1, o.x.Value[o.from*d:], d, o.w.Value, d, 0, o.logits, vocab)
+	t.gemm(false, true, n, vocab, d, o.sharp, o.x.Value[o.from*d:], d, o.w.Value, d, 0, o.logits, vocab)
 	t.forward(rowBlocks(n, vocab), o)
 }
 
@@ -177,7 +180,7 @@ func (o *headLoss) backwardTask(i int) {
 	lo, hi := rowsOf(i, o.rows(), vocab)
 	for r := lo; r < hi; r++ {
 		row := o.logits[r*vocab : (r+1)*vocab]
-		coef := o.y.Grad[0] * o.weights[o.from+r] / o.norm
+		coef := o.y.Grad[0] * o.weights[o.from+r] / o.norm * o.sharp
 		kernel.Scale(coef, row)
 		row[o.targets[o.from+r]] -= coef
 	}

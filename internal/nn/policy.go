@@ -16,6 +16,9 @@ type Surrogate struct {
 	Reference []float32 // the same under a fixed one; not read where Beta is 0
 	Low, High float32   // how far the ratio counts below and above 1
 	Beta      float32
+	// Temperature is that of the distribution sampled from and learnt, softmax(logits
+	// / Temperature), to which p, Old and Reference belong; 0 means 1.
+	Temperature float32
 }
 
 // PolicyStats say what a surrogate met. Means over several losses are the sums
@@ -60,8 +63,8 @@ func (s *Surrogate) term(i int, logProb float32, stats *PolicyStats) (value, slo
 	return value, slope
 }
 
-// LinearPolicy is sum(weights * surrogate of log softmax(x W^T)[targets]) / norm,
-// as a 1x1 Var. allowed is as for LinearCrossEntropy; s is by row.
+// LinearPolicy is sum(weights * surrogate of log softmax(x W^T / s.Temperature)
+// [targets]) / norm, as a 1x1 Var. allowed is as for LinearCrossEntropy; s is by row.
 func (t *Tape) LinearPolicy(x *Var, w *Param, targets []int32, allowed [][]int32, weights []float32, s Surrogate, norm float32) (*Var, PolicyStats) {
 	for _, list := range [][]float32{weights, s.Advantage, s.Old} {
 		want("LinearPolicy", x.Rows, len(list))
@@ -72,6 +75,9 @@ func (t *Tape) LinearPolicy(x *Var, w *Param, targets []int32, allowed [][]int32
 	y := t.result(1, 1, x.Grad, w.grad())
 	o := t.newHead(x, w, targets, allowed)
 	o.y, o.norm = y, norm
+	if s.Temperature > 0 {
+		o.sharp = 1 / s.Temperature
+	}
 	o.keep(t)
 	o.entropy = t.mem.zeros(x.Rows)
 	o.score(t)

@@ -51,6 +51,7 @@ func policyCases() []opCase {
 		for _, beta := range []float32{0, .3} {
 			for _, lists := range [][][]int32{nil, allowed} {
 				s := testSurrogate(len(targets), beta)
+				s.Temperature = map[bool]float32{true: 0.7}[lists != nil] // 0 means 1
 				cases = append(cases, opCase{fmt.Sprintf("LinearPolicy %d beta %g masked %t", vocab, beta, lists != nil),
 					[][2]int{{len(targets), 3}, {vocab, 3}},
 					func(t *Tape, p []*Param) *Var {
@@ -58,7 +59,7 @@ func policyCases() []opCase {
 						return loss
 					},
 					func(x [][]float64) []float64 {
-						loss, _ := surrogateReference(s, weights, 3, targetLogProbs(x, vocab, targets, lists))
+						loss, _ := surrogateReference(s, weights, 3, targetLogProbs(x, vocab, targets, lists, s.Temperature))
 						return []float64{loss}
 					}})
 			}
@@ -67,9 +68,15 @@ func policyCases() []opCase {
 	return cases
 }
 
-// targetLogProbs is log softmax(x W^T) at the targets, over what is allowed.
-func targetLogProbs(x [][]float64, vocab int, targets []int32, allowed [][]int32) []float64 {
+// targetLogProbs is log softmax(x W^T / temperature) at the targets, over what is
+// allowed. A temperature of 0 is one of 1.
+func targetLogProbs(x [][]float64, vocab int, targets []int32, allowed [][]int32, temperature float32) []float64 {
 	logits := times(x[0], x[1], 3)
+	for i := range logits {
+		if temperature > 0 {
+			logits[i] /= float64(temperature)
+		}
+	}
 	out := make([]float64, len(targets))
 	for r, target := range targets {
 		sum := 0.0

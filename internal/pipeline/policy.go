@@ -184,20 +184,21 @@ func (w *world) validate(ctx context.Context, model *lm.Model, held []market.Sla
 	if err != nil {
 		return train.Validation{}, err
 	}
-	sums := map[string]float64{}
+	sums, parts := map[string]float64{}, make([]float64, len(held))
 	for i, r := range results {
 		j := metric.Judged{Ranking: r.Order, Grades: held[i].Grades}
 		base := metric.Judged{Ranking: identity(len(r.Order)), Grades: held[i].Grades}
 		sums["R@1"] += j.RecallAt(1)
 		sums["R@3"] += j.RecallAt(3)
-		sums["N@3"] += j.NDCGAt(3)
+		parts[i] = j.NDCGAt(3)
+		sums["N@3"] += parts[i]
 		sums["incoming N@3"] += base.NDCGAt(3)
 		sums["copied"] += copied(r.Order)
 	}
 	for name := range sums {
 		sums[name] /= float64(len(held))
 	}
-	return train.Validation{Score: sums["N@3"], Metrics: sums}, nil
+	return train.Validation{Score: sums["N@3"], Metrics: sums, Parts: parts}, nil
 }
 
 func identity(k int) []int {

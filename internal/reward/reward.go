@@ -62,9 +62,8 @@ type Answer struct {
 
 // Score is a reward with its parts.
 type Score struct {
-	// Total is what the policy learns from: 0 to 1+alpha for Naive and A; for B
-	// at least the metric's minimum or 0 and at most its maximum plus alpha; for
-	// C at least -1.
+	// Total is what the policy learns from: at most the metric's maximum plus alpha,
+	// at least 0, or -1 for C and under Promotion.
 	Total  float64
 	Rank   float64 // the part of Total that the ranking earned
 	Format float64 // the part that the form earned, alpha or 0
@@ -105,6 +104,9 @@ func (r Reward) invalid(s Slate, a Answer) Score {
 		v := r.Metric.Of(s, complete(a.Ranking, s.Incoming))
 		return Score{Total: v, Rank: v, Raw: v}
 	case C:
+		return Score{Total: -1, Raw: NoRanking}
+	}
+	if r.Metric == Promotion { // 0 would be more than a ranking that demotes
 		return Score{Total: -1, Raw: NoRanking}
 	}
 	return Score{Raw: NoRanking}

@@ -32,6 +32,7 @@ type Run struct {
 type Validation struct {
 	Score   float64
 	Metrics map[string]float64
+	Parts   []float64 // the examples' own scores, whose mean Score is; nil where unknown
 }
 
 // Status is the state of a run under way.

@@ -29,7 +29,7 @@ type answer struct {
 	overlong  float64 // penalty, 0 or less
 
 	// Of credit by place; nil where the answer stands or falls as a whole.
-	earned []float64 // what each place adds to the reward
+	earned []float64 // what each place adds to the metric
 	place  []int     // of each token, the one that it helps to fill
 }
 
@@ -42,7 +42,8 @@ func (a *answer) at(token int) int {
 }
 
 // toGo is the part of the reward that choices from a place on can still change:
-// all of it but what the places before have earned.
+// all of it but what the places before have earned. What a condition takes from a
+// whole ranking, or its form adds, is earned behind the last place.
 func (a *answer) toGo(place int) float64 {
 	r := a.reward()
 	for _, e := range a.earned[:min(place, len(a.earned))] {

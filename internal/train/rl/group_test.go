@@ -206,3 +206,57 @@ func TestCreditByPlace(t *testing.T) {
 		t.Errorf("an invalid answer has %g at place %d, want -0.8 at 0", a[0], g.answers[1].at(5))
 	}
 }
+
+// TestCreditByPlaceIsUnbiased: with all rankings once, as a policy that knows
+// nothing draws them, a choice gains as much over the other choices behind the
+// same beginning as with the advantage of the whole answer, whatever the reward
+// pays or denies a ranking as a whole.
+func TestCreditByPlaceIsUnbiased(t *testing.T) {
+	slate := reward.Slate{Grades: []uint8{0, 2, 0, 1}, Incoming: []int{2, 1, 0, 3}}
+	for _, variant := range reward.Variants() {
+		o := Options{Credit: ToPlace, Reward: reward.Reward{Variant: variant, Metric: reward.NDCG, Alpha: .3}}
+		var whole, byPlace group
+		var rankings [][]int
+		permute([]int{0, 1, 2, 3}, func(ranking []int) {
+			a := reward.Answer{Valid: true, Ranking: ranking}
+			score := o.Reward.Score(slate, a)
+			whole.answers = append(whole.answers, answer{score: score})
+			byPlace.answers = append(byPlace.answers, answer{score: score, earned: o.earned(slate, a)})
+			rankings = append(rankings, ranking)
+		})
+		total, parts := whole.advantages(false), byPlace.advantages(false)
+		for place := range 4 {
+			for i, r := range rankings {
+				behind := func(advantage func(j int) float32, length int) float64 {
+					sum, n := 0.0, 0.0
+					for j, other := range rankings {
+						if slices.Equal(other[:length], r[:length]) {
+							sum, n = sum+float64(advantage(j)), n+1
+						}
+					}
+					return sum / n
+				}
+				gain := func(advantage func(j int) float32) float64 {
+					return behind(advantage, place+1) - behind(advantage, place)
+				}
+				want := gain(func(j int) float32 { return total[j][0] })
+				have := gain(func(j int) float32 { return parts[j][place] })
+				if math.Abs(have-want) > 1e-5 {
+					t.Fatalf("%s: ranking %v gains %g at place %d, by the whole answer %g", variant, rankings[i], have, place, want)
+				}
+			}
+		}
+	}
+}
+
+// permute visits all orders of x.
+func permute(x []int, visit func([]int)) {
+	if len(x) == 0 {
+		visit(nil)
+		return
+	}
+	for i, first := range x {
+		rest := append(slices.Clone(x[:i]), x[i+1:]...)
+		permute(rest, func(tail []int) { visit(append([]int{first}, tail...)) })
+	}
+}

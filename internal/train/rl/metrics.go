@@ -6,6 +6,7 @@ import (
 
 	"github.com/gr2/gr2/internal/metric"
 	"github.com/gr2/gr2/internal/nn"
+	"github.com/gr2/gr2/internal/reward"
 )
 
 // Metrics is one row of metrics.jsonl: what a step drew and learnt. Means are over
@@ -46,7 +47,11 @@ type Rankings struct {
 	// Perfect is the share whose slate has an incoming order that cannot be bettered:
 	// how often a copy is right.
 	Perfect float64 `json:"perfect"`
-	Echoed  float64 `json:"echoed"` // share that are 1..K as shown
+	// Idle is the share that bettered nothing where something could be: the AUC is
+	// that of the incoming order, as that of a copy and of one with a few negatives
+	// exchanged.
+	Idle   float64 `json:"idle"`
+	Echoed float64 `json:"echoed"` // share that are 1..K as shown
 }
 
 // Groups counts prompts of a step.
@@ -108,7 +113,7 @@ func measure(groups []group) Metrics {
 	for _, v := range []*float64{&m.Reward.Total, &m.Reward.Rank, &m.Reward.Format, &m.Reward.Overlong, &m.Truncated, &m.Length} {
 		*v /= max(1, answers)
 	}
-	for _, v := range []*float64{&m.Ranking.AUC, &m.Ranking.N3, &m.Ranking.Copied, &m.Ranking.Perfect, &m.Ranking.Echoed} {
+	for _, v := range []*float64{&m.Ranking.AUC, &m.Ranking.N3, &m.Ranking.Copied, &m.Ranking.Perfect, &m.Ranking.Idle, &m.Ranking.Echoed} {
 		*v /= max(1, valid)
 	}
 	m.Valid = valid / max(1, answers)
@@ -132,6 +137,7 @@ func (r *Rankings) add(g *group, a *answer) {
 	r.N3 += j.NDCGAt(3)
 	r.Copied += share(a.score.Copied)
 	r.Perfect += share(g.slate.Perfect())
+	r.Idle += share(!g.slate.Perfect() && auc == reward.AUC.Of(g.slate, g.slate.Incoming))
 	r.Echoed += share(slices.IsSorted(a.parsed.Ranking))
 }
 

@@ -46,8 +46,8 @@ const (
 	// ToPlace gives a choice the advantage of the reward that was still to come
 	// when it was made (reward to go; for rankings Oosterhuis 2021, PL-Rank). The
 	// expected gradient is the same and has less noise: what stands behind the
-	// last positive changes no reward. Answers whose reward does not part by
-	// places have that of the whole.
+	// last positive changes no metric. It needs the grammar: of an answer that may
+	// turn out to be no ranking, no place has earned anything for sure.
 	ToPlace Credit = "place"
 )
 
@@ -60,7 +60,7 @@ type Options struct {
 	Prompts int // groups that a step learns from
 	Group   int // answers to a prompt
 
-	Temperature float64 // of sampling; the log-probabilities of the ratio are those at 1
+	Temperature float64 // of sampling, and of the policy that learns
 	Free        bool    // sample without the grammar
 	Shuffle     float64 // share of prompts whose candidates are shown in random order
 	// Margin is the number of tokens that a free answer may be longer than the
@@ -113,6 +113,8 @@ func (o *Options) validate() error {
 		return fault.Usagef("rl: credit is %q; use one of %v", o.Credit, Credits())
 	case !(o.Low >= 0 && o.Low <= 1 && o.High >= 0 && o.KL >= 0):
 		return fault.Usagef("rl: clip %g and %g, kl %g; use 0 to 1, 0 or more, 0 or more", o.Low, o.High, o.KL)
+	case o.Free && o.Credit == ToPlace:
+		return fault.Usagef("rl: credit by place needs answers that are rankings; decode by the grammar or give credit by answer")
 	case !(o.Temperature > 0):
 		return fault.Usagef("rl: the temperature is %g; sampling needs more than 0", o.Temperature)
 	}

@@ -69,7 +69,7 @@ func (o *Options) pack(groups []group, weight func(*answer) float32) []*lot {
 		g := &groups[i]
 		last := len(lots) - 1
 		if last < 0 || len(lots[last].batch.Tokens)+g.tokens() > o.BatchTokens {
-			lots = append(lots, &lot{surrogate: nn.Surrogate{Low: float32(o.Low), High: float32(o.High), Beta: float32(o.KL)}})
+			lots = append(lots, &lot{surrogate: nn.Surrogate{Low: float32(o.Low), High: float32(o.High), Beta: float32(o.KL), Temperature: float32(o.Temperature)}})
 			last++
 		}
 		lots[last].add(g, g.advantages(o.Deviation), weight)

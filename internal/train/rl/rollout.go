@@ -169,6 +169,7 @@ func (s *sampler) requests(ctx context.Context, groups []group, from int) ([]inf
 		for j := range s.opt.Group {
 			r := infer.Request{Session: root.Fork(), Stop: s.build.StopToken(), Max: s.limit(k), Sampler: infer.Sampler{
 				Temperature: s.opt.Temperature,
+				Tempered:    s.opt.Temperature != 1,
 				Rand:        rng.New(s.opt.Seed, rng.Key("answer"), uint64(from+i), uint64(j)),
 			}}
 			if !s.opt.Free {
@@ -206,12 +207,19 @@ func (s *sampler) read(g *group, out *infer.Output) (answer, error) {
 	a.parsed = parse(s.tok.Decode(text), k)
 	a.score = s.opt.Reward.Score(g.slate, a.parsed)
 	a.overlong = reward.Overlong(a.length, s.limit(k), s.opt.Margin)
-	// A ranking whose reward a condition took away has earned nothing by places.
-	if s.opt.Credit == ToPlace && a.parsed.Valid && a.score.Rank == a.score.Raw {
-		a.earned = s.opt.Reward.Metric.Places(g.slate, a.parsed.Ranking)
+	if a.earned = s.opt.earned(g.slate, a.parsed); a.earned != nil {
 		a.place = s.places(text[:len(text)-len(out.Tokens)], a.tokens)
 	}
 	return a, nil
+}
+
+// earned is what each place of a ranking adds to the metric, under credit by
+// place. Whatever else the answer is paid or denied, it is as a whole.
+func (o *Options) earned(s reward.Slate, a reward.Answer) []float64 {
+	if o.Credit != ToPlace || !a.Valid {
+		return nil
+	}
+	return o.Reward.Metric.Places(s, a.Ranking)
 }
 
 // places says which place of the ranking each token of a valid answer helps to

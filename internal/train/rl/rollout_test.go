@@ -28,11 +28,13 @@ func sampled(t *testing.T, o Options, n int) (*Run, []group) {
 }
 
 // TestRolloutAndTrainingAgree: the log-probabilities kept from sampling are those
-// that the surrogate computes from the packed trees, within 1e-4.
+// that the surrogate computes from the packed trees, within 1e-4, at the
+// temperature of sampling.
 func TestRolloutAndTrainingAgree(t *testing.T) {
-	for _, free := range []bool{false, true} {
+	for i := range 4 {
+		free, temperature := i%2 == 1, []float64{1, .6}[i/2]
 		o := options()
-		o.Free, o.BatchTokens = free, 400
+		o.Free, o.Temperature, o.BatchTokens = free, temperature, 400
 		r, groups := sampled(t, o, 9)
 		weight, _ := o.weigh(groups, func(int) int { return 1 })
 		lots := o.pack(groups, weight)
@@ -45,10 +47,10 @@ func TestRolloutAndTrainingAgree(t *testing.T) {
 				t.Fatal(err)
 			}
 			tape.Reset()
-			for i, p := range d.LogProbs(tape, &lot.batch) {
+			for i, p := range d.LogProbsAt(tape, &lot.batch, lot.surrogate.Temperature) {
 				choices++
 				if math.Abs(float64(p-lot.surrogate.Old[i])) > 1e-4 {
-					t.Fatalf("free %t: choice %d has log-probability %g when sampled and %g when learnt", free, i, lot.surrogate.Old[i], p)
+					t.Fatalf("free %t, temperature %g: choice %d has log-probability %g when sampled and %g when learnt", free, temperature, i, lot.surrogate.Old[i], p)
 				}
 			}
 		}

@@ -62,12 +62,13 @@ type Result struct {
 // state is all that a run needs to go on to the same bits.
 type state struct {
 	Result
-	Draws      int    `json:"draws"`     // prompts drawn
-	Validated  int    `json:"validated"` // step of the last validation, plus one; 0 for none
-	Waited     int    `json:"waited"`    // validations since the best one
-	Marks      []mark `json:"marks"`
-	Window     window `json:"window"` // rewards since the last validation
-	SpeedBytes int64  `json:"speed_bytes"`
+	Draws      int       `json:"draws"`     // prompts drawn
+	Validated  int       `json:"validated"` // step of the last validation, plus one; 0 for none
+	Waited     int       `json:"waited"`    // validations since the best one
+	Marks      []mark    `json:"marks"`
+	BestParts  []float64 `json:"best_parts"` // of the best validation
+	Window     window    `json:"window"`     // since the last validation
+	SpeedBytes int64     `json:"speed_bytes"`
 	train.Saved
 }
 
@@ -189,7 +190,7 @@ func (l *loop) step(ctx context.Context) error {
 	l.state.Draws += len(drawn)
 	l.state.Steps++
 	m.Step, m.Draws = l.state.Steps, l.state.Draws
-	l.state.note(m.Reward.Total)
+	l.state.note(m.Reward.Total, m.Valid)
 	speed := Speed{Step: m.Step, RolloutSeconds: sampled.Sub(began).Seconds(), UpdateSeconds: time.Since(sampled).Seconds()}
 	speed.rates(drawn, learned)
 	if err := l.store.Log.Append(&m); err != nil {
@@ -260,7 +261,7 @@ func (l *loop) learn(groups []group, m *Metrics) (tokens int, err error) {
 		}
 		if l.reference != nil {
 			l.silent.Reset()
-			lot.surrogate.Reference = l.reference.LogProbs(l.silent, &lot.batch)
+			lot.surrogate.Reference = l.reference.LogProbsAt(l.silent, &lot.batch, float32(o.Temperature))
 		}
 		l.tape.Reset()
 		out, s := l.decoder.PolicyLoss(l.tape, &lot.batch, lot.surrogate, float32(norm))
@@ -291,7 +292,7 @@ func (l *loop) validate(ctx context.Context) error {
 	}
 	row := validationRow{Step: l.state.Steps, Valid: v.Metrics}
 	better := l.state.Validated == 0 || v.Score > l.state.BestScore
-	alarm := l.state.mark(v.Score)
+	alarm := l.state.mark(v)
 	if alarm != "" {
 		row.Alarm = 1
 	}

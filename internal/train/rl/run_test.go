@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gr2/gr2/internal/lm"
@@ -102,11 +103,17 @@ func byWeights(m *lm.Model) func(context.Context) (train.Validation, error) {
 // interrupted is a context that ends at the n-th time it is asked.
 type interrupted struct {
 	context.Context
-	left int
+	left atomic.Int64
+}
+
+func interruptedAfter(ctx context.Context, n int) *interrupted {
+	c := &interrupted{Context: ctx}
+	c.left.Store(int64(n))
+	return c
 }
 
 func (c *interrupted) Err() error {
-	if c.left--; c.left < 0 {
+	if c.left.Add(-1) < 0 {
 		return context.Canceled
 	}
 	return nil
@@ -127,7 +134,7 @@ func TestResumedRunEqualsUnbroken(t *testing.T) {
 	for after := 3; ; after += 7 {
 		r := w.run(t, dir, o)
 		r.Validate = byWeights(r.Model)
-		got, err := r.Do(&interrupted{t.Context(), after})
+		got, err := r.Do(interruptedAfter(t.Context(), after))
 		if errors.Is(err, context.Canceled) {
 			stops++
 			continue
