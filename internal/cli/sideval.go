@@ -11,6 +11,7 @@ import (
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/metric"
+	"github.com/gr2/gr2/internal/pipeline"
 	"github.com/gr2/gr2/internal/sid"
 	"github.com/gr2/gr2/internal/train"
 	"github.com/gr2/gr2/internal/train/nextitem"
@@ -30,8 +31,8 @@ func newSIDEval(e *env) *cobra.Command {
 		Short:       "How well the next item can be predicted by semantic IDs",
 		Long: `Train a small decoder that writes the semantic ID of the next item, search it over the
 catalog, and print how often the item that followed is among the first (docs/next-item.md).
-Each user's last event is the test part, the one before the valid part: choose between
-tokenizers by valid, and read test once.`,
+Each user's last event is the test part, the one before the valid part, in the order within
+days that the run has drawn: choose between tokenizers by valid, and read test once.`,
 		Example: `  gr2 sid eval --run runs/beauty --data data/beauty
   gr2 sid eval --run runs/beauty --data data/beauty --part test --work runs/beauty-next`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return e.evalSIDs(cmd.Context(), &f) },
@@ -107,7 +108,17 @@ func (f *sidEval) open() (*sid.Index, *market.Split, []string, error) {
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	run, err := storedConfig(f.run)
+	if err == nil && run == nil {
+		err = fault.Inputf("%s has no %s: it holds no run", f.run, pipeline.ConfigFile)
+	}
+	if err != nil {
+		return nil, nil, nil, err
+	}
 	var warnings []string
+	if p := run.Protocol(ds); p != market.ProtocolLeaveOneOut && run.SID.LearnsPairs() {
+		warnings = append(warnings, fmt.Sprintf("the codes were taught by pairs of events before the cut of the run (data.protocol %s); targets among them flatter the measure: make the run with data.protocol %s", p, market.ProtocolLeaveOneOut))
+	}
 	lost := onCatalog(ds, catalog)
 	if lost > 0 {
 		warnings = append(warnings, fmt.Sprintf("%d events of items that the run does not have are left out", lost))
@@ -115,7 +126,7 @@ func (f *sidEval) open() (*sid.Index, *market.Split, []string, error) {
 	if len(ds.Events) == 0 {
 		return nil, nil, nil, fault.Inputf("%s has no events of items of %s: give the data set that the run was made from", f.data, f.run)
 	}
-	split, err := market.LeaveOneOut(ds, f.options.Seed)
+	split, err := market.LeaveOneOut(ds, run.Seed) // the run's order within days
 	if err == nil && len(split.Test) == 0 {
 		err = fault.Inputf("%s: no user has three events, so none can be held out", f.data)
 	}

@@ -123,6 +123,10 @@ func (w *world) quantizer(ctx context.Context, dir string, emb embed.Matrix) (*f
 	})
 }
 
+// LearnsPairs tells whether the quantizer is taught by which items users take
+// together.
+func (o *SIDOptions) LearnsPairs() bool { return o.Method == methodRQVAE && o.RQVAE.Contrastive > 0 }
+
 // trainQuantizer trains an RQ-VAE, which may read the training events, and
 // leaves its course.
 func (w *world) trainQuantizer(ctx context.Context, dir string, emb embed.Matrix) (*fit.Quantizer, error) {

@@ -75,9 +75,10 @@ func (w *world) dataset() (*market.Dataset, error) {
 	return ds, nil
 }
 
-// protocol resolves "auto".
-func (w *world) protocol(ds *market.Dataset) string {
-	switch p := w.job.Options.Data.Protocol; {
+// Protocol is how the events of a data set are cut: data.protocol, or, where that
+// is auto, what the data set suggests.
+func (o *Options) Protocol(ds *market.Dataset) string {
+	switch p := o.Data.Protocol; {
 	case p != "auto":
 		return p
 	case len(ds.Slates) > 0:
@@ -97,7 +98,7 @@ func (w *world) split() (*market.Split, error) {
 		return nil, err
 	}
 	o := &w.job.Options.Data
-	switch w.protocol(ds) {
+	switch w.job.Options.Protocol(ds) {
 	case market.ProtocolLogged:
 		w.cut, err = market.SplitSlates(w.graded(ds), o.ValidShare, o.TestShare, o.Steps, w.job.Options.Seed)
 	case market.ProtocolTime:
@@ -125,7 +126,7 @@ func (w *world) orderNames() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w.protocol(ds) == market.ProtocolLogged {
+	if w.job.Options.Protocol(ds) == market.ProtocolLogged {
 		if o := w.job.Options.SFT.Orders; len(o) > 0 && !slices.Contains(o, loggedOrder) {
 			return nil, fault.Usagef("sft.orders is %v, and %s has logged impressions, whose only order is %q", o, w.job.DataDir, loggedOrder)
 		}

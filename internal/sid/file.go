@@ -112,7 +112,7 @@ func load(file []byte) (*Index, error) {
 	}
 	image, sum := file[:l.size()], file[l.size():]
 	if got := sha256.Sum256(image); !bytes.Equal(got[:], sum) {
-		return nil, fault.Corruptf("sid index: checksum %x, the file says %x: it is damaged, build it again", got[:6], sum[:6])
+		return nil, fault.Corruptf("sid index: its bytes do not have the checksum at its end: it is damaged, build it again")
 	}
 	x := l.index(image)
 	if part := x.invalid(); part != "" {
