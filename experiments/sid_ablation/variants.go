@@ -12,12 +12,11 @@ import (
 // variant is a row of the table: a way to quantise the embeddings of items and
 // a rule to give them codes. Only what differs from the defaults is said.
 type variant struct {
-	Name      string            `json:"name"`
-	KMeans    *fit.Options      `json:"kmeans,omitempty"` // or RQVAE
-	RQVAE     *rqvae.Options    `json:"rqvae,omitempty"`
-	Assign    fit.AssignOptions `json:"assign"`
-	Meaning   string            `json:"-"` // for the table
-	Candidate bool              `json:"-"` // for the chosen set: measured on validation data alone
+	Name    string            `json:"name"`
+	KMeans  *fit.Options      `json:"kmeans,omitempty"` // or RQVAE
+	RQVAE   *rqvae.Options    `json:"rqvae,omitempty"`
+	Assign  fit.AssignOptions `json:"assign"`
+	Meaning string            `json:"-"` // for the table
 }
 
 // chosen is the variant with the best validation R@10 on Beauty. The others are
