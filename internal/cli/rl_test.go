@@ -112,6 +112,13 @@ func TestRLRun(t *testing.T) {
 			t.Errorf("--probe does not print %q:\n%s", want, probes)
 		}
 	}
+	var training struct {
+		Slates struct{ Used, Held int }
+		Result struct{ Steps int }
+	}
+	if err := json.Unmarshal(content(t, out, "rl/training.json"), &training); err != nil || training.Slates.Used == 0 || training.Slates.Held == 0 || training.Result.Steps != 3 {
+		t.Errorf("rl/training.json says %+v (%v)", training, err)
+	}
 	var card struct{ Stage string }
 	if err := json.Unmarshal(content(t, out, "prompt.json"), &card); err != nil || card.Stage != "rl" {
 		t.Errorf("the run serves %q (%v), want rl", card.Stage, err)

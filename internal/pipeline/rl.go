@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/gr2/gr2/internal/durable"
 	"github.com/gr2/gr2/internal/reward"
 	"github.com/gr2/gr2/internal/rng"
 	"github.com/gr2/gr2/internal/train"
@@ -151,12 +152,13 @@ func (r *RLOptions) train(seed uint64) rl.Options {
 // rank the held-out validation slates best.
 func (w *world) rlStage(ctx context.Context, dir string) error {
 	o := &w.job.Options.RL
-	run, held, err := w.rlRun(dir)
+	run, slates, err := w.rlRun(dir)
 	if err != nil {
 		return err
 	}
-	if held > 0 {
-		w.say("RL: %s, reward %s of %s, on %d slates, validated on %d", o.Algorithm, o.Reward, o.Metric, len(run.Cases), held)
+	w.say("RL: %s, reward %s of %s, on %d slates, validated on %d", o.Algorithm, o.Reward, o.Metric, slates.Used, slates.Held)
+	if slates.Held == 0 {
+		w.say("WARNING: no slates are held out, so the last weights are kept whatever they are worth; sft.valid_share holds some out")
 	}
 	run.Progress = w.rlProgress
 	result, err := run.Do(ctx)
@@ -164,61 +166,80 @@ func (w *world) rlStage(ctx context.Context, dir string) error {
 		return err
 	}
 	w.say("RL: %d steps, best at step %d with %.4f", result.Steps, result.BestStep, result.BestScore)
+	if err := durable.WriteJSON(filepath.Join(dir, rlTrainingFile), rlTraining{slates, result}); err != nil {
+		return err
+	}
 	if err := w.saveModel(dir, run.Model); err != nil {
 		return err
 	}
 	return seal(w.job, StageRL)
 }
 
-// rlRun prepares the training; held is the number of slates that validate it.
-func (w *world) rlRun(dir string) (run *rl.Run, held int, err error) {
+// rlTrainingFile says what the stage learnt from and what came of it.
+const rlTrainingFile = "training.json"
+
+type rlTraining struct {
+	Slates rlSlates  `json:"slates"`
+	Result rl.Result `json:"result"`
+}
+
+// rlSlates counts slates.
+type rlSlates struct {
+	Used    int `json:"used"`     // to learn from
+	LeftOut int `json:"left_out"` // without a positive or without a negative
+	Held    int `json:"held"`     // to validate
+}
+
+// rlRun prepares the training.
+func (w *world) rlRun(dir string) (run *rl.Run, slates rlSlates, err error) {
 	o := &w.job.Options.RL
 	builder, err := w.prompts()
 	if err != nil {
-		return nil, 0, err
+		return nil, slates, err
 	}
 	training, valid, err := w.sftSlates()
 	if err != nil {
-		return nil, 0, err
+		return nil, slates, err
 	}
 	valid = valid[:min(len(valid), o.ValidSlates)]
-	cases, err := w.rlCases(training)
+	cases, leftOut, err := w.rlCases(training)
 	if err != nil {
-		return nil, 0, err
+		return nil, slates, err
 	}
 	run = &rl.Run{
 		Dir: filepath.Join(dir, stateDir), Builder: builder, Tokenizer: w.tok, Cases: cases,
 		Options: o.train(rng.Hash(w.job.Options.Seed, rng.Key("rl"))),
 	}
 	if run.Model, err = loadModel(w.path(o.From)); err != nil {
-		return nil, 0, err
+		return nil, slates, err
 	}
 	if o.KL > 0 {
 		if run.Reference, err = loadModel(w.path(o.From)); err != nil {
-			return nil, 0, err
+			return nil, slates, err
 		}
 	}
 	if len(valid) > 0 {
 		run.Validate = func(ctx context.Context) (train.Validation, error) { return w.validate(ctx, run.Model, valid) }
 	}
-	return run, len(valid), nil
+	return run, rlSlates{Used: len(cases), LeftOut: leftOut, Held: len(valid)}, nil
 }
 
-// rlCases are the slates of SFT that hold both classes, with evidence codes.
-func (w *world) rlCases(slates []trainSlate) ([]rl.Case, error) {
+// rlCases are the slates of SFT that hold both classes, with evidence codes, and
+// the number of those that do not.
+func (w *world) rlCases(slates []trainSlate) (usable []rl.Case, leftOut int, err error) {
 	raw, err := w.rawCases(slates)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	cases := make([]rl.Case, len(raw))
 	for i, c := range raw {
 		cases[i] = rl.Case{Slate: c.Slate, Evidence: w.codes(c)}
 	}
-	usable := rl.Usable(cases)
-	if n := len(cases) - len(usable); n > 0 {
-		w.say("%d of %d slates have no positive or no negative and are left out", n, len(cases))
+	usable = rl.Usable(cases)
+	if leftOut = len(cases) - len(usable); leftOut > 0 {
+		w.say("%d of %d slates have no positive or no negative and are left out", leftOut, len(cases))
 	}
-	return usable, nil
+	return usable, leftOut, nil
 }
 
 func (w *world) rlProgress(s rl.Status) {
