@@ -152,6 +152,9 @@ func (e *env) sidStats(run string) error {
 		for _, p := range q.Purity {
 			fmt.Fprintf(e.out, ", purity to depth %d %.3f (%.3f)", p.Depth, p.Levels[l], p.Shuffled[l])
 		}
+		if l < len(q.Errors) {
+			fmt.Fprintf(e.out, ", error left %.3f", q.Errors[l])
+		}
 		if a := q.CoEngagement[l]; a.Pairs > 0 {
 			fmt.Fprintf(e.out, ", co-engaged %.4f (%.4f)", a.Shared, a.Chance)
 		}

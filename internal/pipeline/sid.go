@@ -103,6 +103,7 @@ func (w *world) sidStage(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	measured.Errors = f.Report.Errors
 	if err := durable.WriteJSON(filepath.Join(dir, qualityFile), measured); err != nil {
 		return err
 	}

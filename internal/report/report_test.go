@@ -231,14 +231,14 @@ func TestSIDFigures(t *testing.T) {
 	got := render(t, example())
 	for _, want := range []string{
 		"Perplexity of the codes", "nearest code, level 1: 188", "error, level 1: 0.42", "Purity of prefixes, category path to depth 2 (12000 items)",
-		"codes shuffled, level 1: 0.38", "(131413 pairs)", "1 codes have 11 items", "Hair &lt;clip&gt;", "Barrette",
+		"codes shuffled, level 1: 0.38", "(131413 pairs)", "1 codes have 11 items", "used, level 1: 256", "codes, shared by 1: 12", "the last: 8 or more", "codes, shared by 8: 1", "Hair &lt;clip&gt;", "Barrette",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the page does not say %q", want)
 		}
 	}
-	if n := strings.Count(got, "<rect class=\"series"); n != 7 {
-		t.Errorf("%d bars, want 7", n)
+	if n := strings.Count(got, "<rect class=\"series"); n != 17 {
+		t.Errorf("%d bars, want 17", n)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/gr2/gr2/internal/sid"
+	"github.com/gr2/gr2/internal/sid/quality"
 )
 
 // barChart is bars in groups: a group a level, a bar of every series in each.
@@ -63,6 +64,35 @@ func newBarChart(title, group string, series []string, values [][]float64) barCh
 	return c
 }
 
+// codesInUse draws how many codes of a level have items and how many have none.
+func codesInUse(s sid.Stats) barChart {
+	var used, dead []float64
+	for _, l := range s.Levels {
+		used, dead = append(used, float64(l.Used)), append(dead, float64(l.Dead))
+	}
+	return newBarChart("Codes in use", "level", []string{"used", "dead"}, [][]float64{used, dead})
+}
+
+// mostShared is the last bar of the collision histogram; it stands for all above.
+const mostShared = 8
+
+// sharing draws the collision histogram: codes by the number of their items.
+func sharing(histogram []quality.Sharing) barChart {
+	codes := make([]float64, 1)
+	title := "Codes by how many items share them"
+	for _, s := range histogram {
+		at := min(s.Items, mostShared)
+		for len(codes) < at {
+			codes = append(codes, 0)
+		}
+		codes[at-1] += float64(s.Codes)
+		if s.Items > mostShared {
+			title = fmt.Sprintf("Codes by how many items share them, the last: %d or more", mostShared)
+		}
+	}
+	return newBarChart(title, "shared by", []string{"codes"}, [][]float64{codes})
+}
+
 // sidBars are the figures of semantic IDs.
 func sidBars(d *SIDs) []barChart {
 	q := &d.Quality
@@ -79,6 +109,7 @@ func sidBars(d *SIDs) []barChart {
 	if len(d.Nearest.Levels) == len(q.Levels) {
 		charts[0] = newBarChart("Perplexity of the codes", "level", []string{"as assigned", "nearest code"}, [][]float64{used(q.Stats), used(d.Nearest)})
 	}
+	charts = append(charts, codesInUse(q.Stats), sharing(q.Sharing))
 	if len(d.Errors) > 0 {
 		charts = append(charts, newBarChart("Reconstruction error left, relative", "level", []string{"error"}, [][]float64{d.Errors}))
 	}

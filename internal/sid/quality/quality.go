@@ -18,6 +18,11 @@ type Report struct {
 	Purity       []Purity    `json:"purity"`        // one for each depth of the category path
 	CoEngagement []Agreement `json:"co_engagement"` // one a level
 	Neighbours   []Sample    `json:"neighbours"`    // of sample items
+	// Errors are what a reconstruction from the nearest codes of the first levels
+	// leaves, relative, by level. Measure does not know them: whoever has the
+	// embeddings says so. A grown catalog has none, for its old items are not
+	// embedded again.
+	Errors []float64 `json:"errors,omitempty"`
 }
 
 // Sharing says how many codes have how many items.
