@@ -64,17 +64,15 @@ func (c *choice) pick(scores []float32, sm Sampler) pick {
 	if t := float64(total); math.IsNaN(t) || math.IsInf(t, 0) {
 		return pick{err: fmt.Errorf("infer: the model's logits sum to %g; its weights are broken", total)}
 	}
-	at := argmax(scores)
-	p := pick{logProb: scores[at] - total}
-	if top := scores[at]; sm.Temperature > 0 {
-		var mass float64
+	at, mass := argmax(scores), 0.0
+	top := scores[at]
+	if sm.Temperature > 0 {
 		at, mass = c.sample(scores, top, sm)
-		p.logProb = scores[at] - total
-		if sm.Tempered {
-			p.logProb = float32(float64(scores[at]-top)/sm.Temperature - math.Log(mass))
-		}
 	}
-	p.token = int32(at)
+	p := pick{token: int32(at), logProb: scores[at] - total}
+	if sm.Tempered && sm.Temperature > 0 {
+		p.logProb = float32(float64(scores[at]-top)/sm.Temperature - math.Log(mass))
+	}
 	if len(c.allowed) > 0 {
 		p.token = c.allowed[at]
 	}

@@ -81,7 +81,7 @@ func pageData(root string) (report.Data, error) {
 	if err := readJSON(filepath.Join(root, StageSID, qualityFile), &codes); err != nil {
 		return d, err
 	}
-	d.SID = &report.SIDs{Quality: codes, Nearest: ids.Nearest, Errors: ids.Errors}
+	d.SID = &report.SIDs{Quality: codes, Nearest: ids.Nearest}
 	for _, add := range []func(string, *report.Data) error{addSummary, addBaselines, addCurves, addStages} {
 		if err := add(root, &d); err != nil {
 			return d, err

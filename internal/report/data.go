@@ -28,7 +28,6 @@ type Data struct {
 type SIDs struct {
 	Quality quality.Report
 	Nearest sid.Stats // were every level the nearest code
-	Errors  []float64 // relative reconstruction error of the first levels
 }
 
 // Fact is a name and its value.

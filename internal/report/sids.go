@@ -110,8 +110,8 @@ func sidBars(d *SIDs) []barChart {
 		charts[0] = newBarChart("Perplexity of the codes", "level", []string{"as assigned", "nearest code"}, [][]float64{used(q.Stats), used(d.Nearest)})
 	}
 	charts = append(charts, codesInUse(q.Stats), sharing(q.Sharing))
-	if len(d.Errors) > 0 {
-		charts = append(charts, newBarChart("Reconstruction error left, relative", "level", []string{"error"}, [][]float64{d.Errors}))
+	if len(q.Errors) > 0 {
+		charts = append(charts, newBarChart("Reconstruction error left, relative", "level", []string{"error"}, [][]float64{q.Errors}))
 	}
 	for _, p := range q.Purity {
 		charts = append(charts, newBarChart(fmt.Sprintf("Purity of prefixes, category path to depth %d (%d items)", p.Depth, p.Items),

@@ -103,13 +103,12 @@ func (r Reward) invalid(s Slate, a Answer) Score {
 	case Naive:
 		v := r.Metric.Of(s, complete(a.Ranking, s.Incoming))
 		return Score{Total: v, Rank: v, Raw: v}
-	case C:
-		return Score{Total: -1, Raw: NoRanking}
+	case A, B:
+		if r.Metric != Promotion { // where 0 would be more than a ranking that demotes
+			return Score{Raw: NoRanking}
+		}
 	}
-	if r.Metric == Promotion { // 0 would be more than a ranking that demotes
-		return Score{Total: -1, Raw: NoRanking}
-	}
-	return Score{Raw: NoRanking}
+	return Score{Total: -1, Raw: NoRanking}
 }
 
 // complete puts what the ranking lacks behind it, in the incoming order.
