@@ -68,6 +68,7 @@ func TestWrongConfigurationIsNamed(t *testing.T) {
 		{"small", "slates.orders=[sasrec, magic]", `slates.orders is "magic"`},
 		{"small", "sft.orders=[logged]", `sft.orders is "logged"`},
 		{"small", "eval.decode=", "eval.decode"},
+		{"small", "sft.pointer=true", "sft.pointer needs sft.judge_layers above 0"},
 		{"small", "sid.method=kmeans", `sid.method is "kmeans"; use one of rq-kmeans`},
 		{"small", "sid.assign=", "sid.assign is empty; use one of [nearest free"},
 		{"small", "sid.assign=greedy", `"greedy"`},

@@ -68,7 +68,7 @@ func assemble(job *Job, embedder string) (*graph, error) {
 	add(StageMidtrain, seeded([]any{o.Model, o.Midtrain}), w.midtrainStage, StageTokenizer, StageSID, StageCatalog)
 	add(StageSFT, seeded([]any{o.SFT, o.Midtrain.UserShare, o.Eval.Decode}), w.sftStage, StageMidtrain, StageEvidence, StageBaseline)
 	if o.RL.Steps > 0 {
-		add(StageRL, seeded([]any{o.RL, o.SFT.Orders, o.SFT.ValidShare, o.SFT.ValidSlates, o.Midtrain.UserShare, o.Eval.Decode}), w.rlStage,
+		add(StageRL, seeded([]any{o.RL, o.slateChoice(), o.SFT.Pointer, o.SFT.JudgeLayers, o.Eval.Decode}), w.rlStage,
 			o.RL.From, StageEvidence, StageBaseline)
 	}
 	add(StageEval, seeded(o.Eval), w.evalStage, o.policyStages()...)

@@ -146,6 +146,15 @@ type SFTOptions struct {
 	// JudgeLayers are the layers below the judgements; 0 is all. The layers
 	// above learn to write the ranking from what the judgements know.
 	JudgeLayers int `yaml:"judge_layers" json:"judge_layers"`
+	// UserShare of the users whose sequences mid-training does not read give their
+	// slates to SFT; the others' are left to reinforcement learning, for the
+	// reward of a slate that SFT has read is known by heart. At 1 both learn from
+	// all of them.
+	UserShare float64 `yaml:"user_share" json:"user_share"`
+	// Pointer begins with an attention head above the judgements that points at
+	// what they favour, so that writing need not be found (lm.Model.Point). It
+	// needs judge_layers.
+	Pointer bool `yaml:"pointer" json:"pointer"`
 	// SubShare is the share of examples that show a random part of a slate.
 	SubShare float64 `yaml:"sub_share" json:"sub_share"`
 	// ValidShare of the validation slates chooses the checkpoint; the rest trains.
@@ -154,6 +163,11 @@ type SFTOptions struct {
 	Validations int `yaml:"validations" json:"validations"`
 	// ValidSlates bounds the slates of one validation.
 	ValidSlates int `yaml:"valid_slates" json:"valid_slates"`
+}
+
+// slateChoice is what decides which slates a stage learns from.
+func (o *Options) slateChoice() any {
+	return []any{o.SFT.Orders, o.SFT.ValidShare, o.SFT.ValidSlates, o.SFT.UserShare, o.Midtrain.UserShare}
 }
 
 // EvalOptions are the protocol on the test set.
@@ -223,6 +237,10 @@ func (o *Options) Validate() error {
 	c.within("sft.lambda_judge", o.SFT.LambdaJudge, 0, 100)
 	c.within("sft.lambda_output", o.SFT.LambdaOutput, 0, 100)
 	c.within("sft.lambda_reason", o.SFT.LambdaReason, 0, 100)
+	c.within("sft.user_share", o.SFT.UserShare, 0.01, 1)
+	if o.SFT.Pointer && (o.SFT.JudgeLayers == 0 || !o.Prompt.Judge || o.Prompt.NumberAt == prompt.NumberStart || o.Model.Architecture == lm.Qwen3) {
+		c.fail("sft.pointer needs sft.judge_layers above 0, prompt.judge, prompt.number_at end or both, and a model other than %s", lm.Qwen3)
+	}
 	c.within("sft.judge_layers", float64(o.SFT.JudgeLayers), 0, float64(max(0, o.Model.Layers-1)))
 	c.within("sft.teacher_share", o.SFT.TeacherShare, 0, 1)
 	c.within("sft.teacher_temperature", o.SFT.TeacherTemperature, 0, 100)

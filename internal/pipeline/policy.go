@@ -28,7 +28,7 @@ func (w *world) sftStage(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	training, held, err := w.sftSlates()
+	training, held, err := w.slatesFor(StageSFT)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (w *world) sftStage(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	model, err := loadModel(w.path(StageMidtrain))
+	model, err := w.beginning(StageMidtrain)
 	if err != nil {
 		return err
 	}
@@ -67,6 +67,22 @@ func (w *world) sftStage(ctx context.Context, dir string) error {
 	return seal(w.job, StageSFT)
 }
 
+// beginning is the model of an earlier stage, ready to learn rankings.
+func (w *world) beginning(stage string) (*lm.Model, error) {
+	model, err := loadModel(w.path(stage))
+	if err != nil || stage != StageMidtrain || !w.job.Options.SFT.Pointer {
+		return model, err
+	}
+	builder, err := w.prompts()
+	if err != nil {
+		return nil, err
+	}
+	p := lm.Pointing{Layer: w.job.Options.SFT.JudgeLayers}
+	p.From, p.To = builder.ChoiceTokens(w.job.Options.Slates.K)
+	p.No, p.Yes = builder.JudgeTokens()
+	return model, model.Point(p, rng.Hash(w.job.Options.Seed, rng.Key("pointer")))
+}
+
 // trainSlate is a slate to learn from. counted says that its user's own events
 // are in the evidence, so that their fold has to be left out.
 type trainSlate struct {
@@ -74,10 +90,30 @@ type trainSlate struct {
 	counted bool
 }
 
-// sftSlates chooses the slates of SFT: the training slates of the users whose
-// sequences mid-training did not read, and a part of the validation slates.
-// The rest of the validation slates, up to a bound, chooses the weights.
-func (w *world) sftSlates() (training []trainSlate, held []market.Slate, err error) {
+// slatesFor are the slates of policySlates that a stage learns from. Where
+// sft.user_share leaves users out, these are those of reinforcement learning.
+func (w *world) slatesFor(stage string) (training []trainSlate, held []market.Slate, err error) {
+	all, held, err := w.policySlates()
+	if err != nil || w.job.Options.SFT.UserShare >= 1 {
+		return all, held, err
+	}
+	for _, s := range all {
+		if w.sftUser(s.slate) == (stage == StageSFT) {
+			training = append(training, s)
+		}
+	}
+	return training, held, nil
+}
+
+// sftUser reports whether SFT learns from the slates of this one's user.
+func (w *world) sftUser(s *market.Slate) bool {
+	return fraction(rng.Hash(w.job.Options.Seed, rng.Key("sft-users"), rng.Key(w.userKey(s)))) < w.job.Options.SFT.UserShare
+}
+
+// policySlates are the training slates of the users whose sequences
+// mid-training did not read, and a part of the validation slates. The rest of
+// the validation slates, up to a bound, chooses the weights.
+func (w *world) policySlates() (training []trainSlate, held []market.Slate, err error) {
 	orders, err := w.orderNames()
 	if err != nil {
 		return nil, nil, err
@@ -120,11 +156,15 @@ func (w *world) slateHash(s *market.Slate) uint64 {
 // trained on. The choice is by user, so that the slates of one request in
 // several orders stay together.
 func (w *world) heldOut(s *market.Slate) bool {
-	key := s.ID
-	if s.User >= 0 {
-		key = w.data.Users[s.User]
+	return fraction(rng.Hash(w.job.Options.Seed, rng.Key("held-out-users"), rng.Key(w.userKey(s)))) < w.job.Options.SFT.ValidShare
+}
+
+// userKey names the user of a slate, or the slate where it has none.
+func (w *world) userKey(s *market.Slate) string {
+	if s.User < 0 {
+		return s.ID
 	}
-	return fraction(rng.Hash(w.job.Options.Seed, rng.Key("held-out-users"), rng.Key(key))) < w.job.Options.SFT.ValidShare
+	return w.data.Users[s.User]
 }
 
 // sftCases adds the evidence codes, and the teacher where it is asked for.

@@ -11,7 +11,7 @@ import (
 
 func mustSFTSlates(t *testing.T, w *world) ([]trainSlate, []market.Slate) {
 	t.Helper()
-	training, held, err := w.sftSlates()
+	training, held, err := w.slatesFor(StageSFT)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +56,37 @@ func TestSequenceUsersGiveNoTrainingSlates(t *testing.T) {
 		if n != want {
 			t.Errorf("share %g: %d users are read, want %d", share, n, want)
 		}
+	}
+}
+
+// Where SFT has a share of the users, reinforcement learning has the others: no
+// slate is in both, none is in neither. Otherwise both have all.
+func TestStagesShareTheUsers(t *testing.T) {
+	w := newTestWorld(t, nil)
+	all, held := mustSFTSlates(t, w)
+	if again, _, err := w.slatesFor(StageRL); err != nil || !reflect.DeepEqual(again, all) {
+		t.Fatalf("with all users for both, reinforcement learning has other slates than SFT (%v)", err)
+	}
+	w.job.Options.SFT.UserShare = .5
+	sft, sftHeld := mustSFTSlates(t, w)
+	rl, rlHeld, err := w.slatesFor(StageRL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	side := map[int32]string{}
+	for name, part := range map[string][]trainSlate{StageSFT: sft, StageRL: rl} {
+		for _, s := range part {
+			if other := side[s.slate.User]; other != "" && other != name {
+				t.Fatalf("user %d is in both stages", s.slate.User)
+			}
+			side[s.slate.User] = name
+		}
+	}
+	if len(sft)+len(rl) != len(all) || len(sft) < len(all)/4 || len(rl) < len(all)/4 {
+		t.Errorf("%d slates for SFT and %d for reinforcement learning of %d, want about half each", len(sft), len(rl), len(all))
+	}
+	if !reflect.DeepEqual(sftHeld, held) || !reflect.DeepEqual(rlHeld, held) {
+		t.Error("the share moves the slates that choose weights")
 	}
 }
 

@@ -197,7 +197,7 @@ func (w *world) rlRun(dir string) (run *rl.Run, slates rlSlates, err error) {
 	if err != nil {
 		return nil, slates, err
 	}
-	training, valid, err := w.sftSlates()
+	training, valid, err := w.slatesFor(StageRL)
 	if err != nil {
 		return nil, slates, err
 	}
@@ -210,11 +210,11 @@ func (w *world) rlRun(dir string) (run *rl.Run, slates rlSlates, err error) {
 		Dir: filepath.Join(dir, stateDir), Builder: builder, Tokenizer: w.tok, Cases: cases,
 		Options: o.train(rng.Hash(w.job.Options.Seed, rng.Key("rl"))),
 	}
-	if run.Model, err = loadModel(w.path(o.From)); err != nil {
+	if run.Model, err = w.beginning(o.From); err != nil {
 		return nil, slates, err
 	}
 	if o.KL > 0 {
-		if run.Reference, err = loadModel(w.path(o.From)); err != nil {
+		if run.Reference, err = w.beginning(o.From); err != nil {
 			return nil, slates, err
 		}
 	}

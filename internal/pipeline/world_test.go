@@ -23,7 +23,7 @@ func newTestWorld(t *testing.T, change func(*Options)) *world {
 		Data:     DataOptions{Protocol: market.ProtocolLeaveOneOut},
 		Slates:   SlateOptions{Orders: []string{"sasrec", "bpr"}},
 		Midtrain: MidtrainOptions{UserShare: .5},
-		SFT:      SFTOptions{ValidShare: .3, ValidSlates: 1000},
+		SFT:      SFTOptions{UserShare: 1, ValidShare: .3, ValidSlates: 1000},
 	}
 	o.Prompt.Evidence, o.Prompt.EvidenceBuckets = true, 8
 	if change != nil {

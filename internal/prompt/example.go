@@ -189,3 +189,14 @@ func places(ranking, order []int, k int) ([]int, error) {
 	}
 	return pick(at, ranking), nil
 }
+
+// ChoiceTokens are the tokens behind which an answer names a candidate, and
+// those that end the numbers 1 to k.
+func (b *Builder) ChoiceTokens(k int) (from, to []int32) {
+	from = []int32{b.v.open[len(b.v.open)-1], b.v.comma[len(b.v.comma)-1]}
+	for n := 1; n <= k; n++ {
+		spelt := b.v.numbers[n]
+		to = append(to, spelt[len(spelt)-1])
+	}
+	return from, to
+}
