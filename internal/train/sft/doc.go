@@ -12,5 +12,6 @@
 // A slate has one or two positives, so its label says little about how to read
 // a slate at all. A teacher, the linear control fitted on the same training
 // slates, says something at every place: the first epochs learn rankings drawn
-// from its Plackett-Luce model, then the labels take over.
+// from its Plackett-Luce model and judgements that favour their first places,
+// then the labels take over.
 package sft

@@ -82,6 +82,7 @@ func (s *Source) Example(epoch, i int) (prompt.Example, error) {
 	from, to := 0, 0 // all places
 	if c.Teacher != nil && (epoch < s.opt.TeacherEpochs || r.Float64() < s.opt.TeacherShare) {
 		ranking = draw(c.Teacher, s.opt.TeacherTemperature, r)
+		c = taught(c, ranking)
 	} else {
 		ranking, from, to = s.target(c.Slate.Grades, r)
 	}
@@ -117,6 +118,21 @@ func part(c *Case, r *rand.Rand) (*Case, []int) {
 		}
 	}
 	return out, ranks
+}
+
+// taught has the teacher judge as well: as many candidates as the user engaged
+// with are worth a yes, those that stand first in the ranking.
+func taught(c *Case, ranking []int) *Case {
+	slate := *c.Slate
+	slate.Grades = make([]uint8, len(ranking))
+	first := 0
+	for _, g := range c.Slate.Grades {
+		if g > market.GradeNone {
+			slate.Grades[ranking[first]] = market.GradeClick
+			first++
+		}
+	}
+	return &Case{Slate: &slate, Evidence: c.Evidence, Teacher: c.Teacher}
 }
 
 // draw samples a ranking from the Plackett-Luce model with these logits over

@@ -112,12 +112,26 @@ func TestTeacherDrawsFollowPlackettLuce(t *testing.T) {
 	}
 }
 
-// The teacher has the first epochs for itself and a share of the later ones.
+// judgedYes are the candidates that an example would have the policy favour.
+func (w world) judgedYes(t testing.TB, e prompt.Example) (favoured []int) {
+	t.Helper()
+	candidates, _, _ := w.shown(t, e)
+	_, yes := w.builder.JudgeTokens()
+	for i, a := range e.Asides {
+		if a.Token == yes {
+			favoured = append(favoured, candidates[i])
+		}
+	}
+	return favoured
+}
+
+// The teacher has the first epochs for itself and a share of the later ones,
+// rankings and judgements.
 func TestTeacherThenLabels(t *testing.T) {
 	w := newWorld(t, everyPart())
 	c := caseOf(0, 0, 1, 0)
 	c.Teacher = []float64{1, 4, 2, 3}
-	s := w.source(t, Options{TeacherEpochs: 3, TeacherShare: .25, FirstShare: 1, LambdaOutput: 1}, c)
+	s := w.source(t, Options{TeacherEpochs: 3, TeacherShare: .25, FirstShare: 1, LambdaOutput: 1, LambdaJudge: 1}, c)
 	taught := 0
 	for epoch := range 403 {
 		e := example(t, s, epoch, 0)
@@ -132,11 +146,18 @@ func TestTeacherThenLabels(t *testing.T) {
 			if weighted != 3 { // the last place is forced
 				t.Fatalf("epoch %d: a taught ranking has loss at %d places, want 3", epoch, weighted)
 			}
+			if yes := w.judgedYes(t, e); !slices.Equal(yes, []int{1}) {
+				t.Fatalf("epoch %d: the teacher puts 1 first and favours %d", epoch, yes)
+			}
 			if epoch >= 3 {
 				taught++
 			}
 		case epoch < 3 || ranking[0] != 2 || weighted != 1:
 			t.Fatalf("epoch %d: ranking %v with loss at %d places", epoch, ranking, weighted)
+		default:
+			if yes := w.judgedYes(t, e); !slices.Equal(yes, []int{2}) {
+				t.Fatalf("epoch %d: the label is 2, favoured are %d", epoch, yes)
+			}
 		}
 	}
 	if taught < 70 || taught > 130 {
