@@ -41,7 +41,8 @@ func (w *world) sftStage(ctx context.Context, dir string) error {
 	source, err := sft.New(builder, cases, sft.Options{
 		Shuffle: o.Shuffle, FirstShare: o.FirstShare, SubShare: o.SubShare,
 		TeacherEpochs: o.TeacherEpochs, TeacherShare: o.TeacherShare, TeacherTemperature: o.TeacherTemperature,
-		LambdaReason: float32(o.LambdaReason), LambdaOutput: float32(o.LambdaOutput), LambdaJudge: float32(o.LambdaJudge),
+		TeacherJudges: o.TeacherJudges,
+		LambdaReason:  float32(o.LambdaReason), LambdaOutput: float32(o.LambdaOutput), LambdaJudge: float32(o.LambdaJudge),
 		Seed: seed,
 	})
 	if err != nil {

@@ -12,6 +12,6 @@
 // A slate has one or two positives, so its label says little about how to read
 // a slate at all. A teacher, the linear control fitted on the same training
 // slates, says something at every place: the first epochs learn rankings drawn
-// from its Plackett-Luce model and judgements that favour their first places,
-// then the labels take over.
+// from its Plackett-Luce model, then the labels take over. It may judge in their
+// place as well: a function of the evidence is learnt sooner than labels are.
 package sft

@@ -30,6 +30,9 @@ type Options struct {
 	// TeacherShare is the share of examples that do so afterwards.
 	TeacherEpochs int
 	TeacherShare  float64
+	// TeacherJudges has the judgements of these examples follow the ranking, not
+	// the labels.
+	TeacherJudges bool
 	// TeacherTemperature divides the teacher's logits; near 0 its rankings are
 	// always the same.
 	TeacherTemperature float64
@@ -82,7 +85,9 @@ func (s *Source) Example(epoch, i int) (prompt.Example, error) {
 	from, to := 0, 0 // all places
 	if c.Teacher != nil && (epoch < s.opt.TeacherEpochs || r.Float64() < s.opt.TeacherShare) {
 		ranking = draw(c.Teacher, s.opt.TeacherTemperature, r)
-		c = taught(c, ranking)
+		if s.opt.TeacherJudges {
+			c = taught(c, ranking)
+		}
 	} else {
 		ranking, from, to = s.target(c.Slate.Grades, r)
 	}

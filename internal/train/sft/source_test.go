@@ -131,7 +131,13 @@ func TestTeacherThenLabels(t *testing.T) {
 	w := newWorld(t, everyPart())
 	c := caseOf(0, 0, 1, 0)
 	c.Teacher = []float64{1, 4, 2, 3}
-	s := w.source(t, Options{TeacherEpochs: 3, TeacherShare: .25, FirstShare: 1, LambdaOutput: 1, LambdaJudge: 1}, c)
+	for _, judges := range []bool{false, true} {
+		testTeacherThenLabels(t, w, c, judges)
+	}
+}
+
+func testTeacherThenLabels(t *testing.T, w world, c Case, judges bool) {
+	s := w.source(t, Options{TeacherEpochs: 3, TeacherShare: .25, TeacherJudges: judges, FirstShare: 1, LambdaOutput: 1, LambdaJudge: 1}, c)
 	taught := 0
 	for epoch := range 403 {
 		e := example(t, s, epoch, 0)
@@ -146,8 +152,12 @@ func TestTeacherThenLabels(t *testing.T) {
 			if weighted != 3 { // the last place is forced
 				t.Fatalf("epoch %d: a taught ranking has loss at %d places, want 3", epoch, weighted)
 			}
-			if yes := w.judgedYes(t, e); !slices.Equal(yes, []int{1}) {
-				t.Fatalf("epoch %d: the teacher puts 1 first and favours %d", epoch, yes)
+			want := 2
+			if judges {
+				want = 1
+			}
+			if yes := w.judgedYes(t, e); !slices.Equal(yes, []int{want}) {
+				t.Fatalf("epoch %d: the teacher puts 1 first, the label is 2, favoured are %d", epoch, yes)
 			}
 			if epoch >= 3 {
 				taught++
