@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# What reinforcement learning adds: the incoming order, SFT, RL from mid-training and RL from SFT, all read by the ranking they write, with
+# What reinforcement learning adds: the incoming order, SFT, RL from SFT and RL from mid-training, all read by the ranking they write, with
 # three seeds (or those in SEEDS), on the synthetic market, Amazon Beauty and Sports, and Beauty under a global time split (or those in
-# DATASETS). A seed draws the run, and the market with it. Each cell leaves its report, so that the script goes on where it was stopped.
+# DATASETS). SFT has the slates of half of the users and RL those of the others; sft-all is SFT on both, what their labels are worth without
+# RL. A seed draws the run, and the market with it. Each cell leaves its report, so that the script goes on where it was stopped.
 # Usage: [GR2_DATA=...] experiments/rl_lift/run.sh [FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -13,7 +14,7 @@ go build -o "$out/gr2" ./cmd/gr2
 # place DATASET: the folder of its data, made if need be.
 place() {
   case $1 in
-    market) data=$out/market-$seed make=(data synth --seed "$seed") ;;
+    market) data=$out/market-$seed make=(data synth --users 6000 --seed "$seed") ;;
     beauty | beauty-time) data=$out/beauty make=(data import amazon --name amazon-beauty --reviews "$GR2_DATA/amazon_beauty/Beauty_5.json.gz" --meta "$GR2_DATA/amazon_beauty/meta_Beauty.json.gz") ;;
     sports) data=$out/sports make=(data import amazon --name amazon-sports --reviews "$GR2_DATA/amazon_sports/Sports_and_Outdoors_5.json.gz" --meta "$GR2_DATA/amazon_sports/meta_Sports_and_Outdoors.json.gz") ;;
     *) echo "no data set $1: use market, beauty, sports or beauty-time" >&2; exit 2 ;;
@@ -39,17 +40,18 @@ cell() {
   fi
   "$out/gr2" run --data "$data" --out "$run" --preset $preset -c "$config" --seed "$seed" "$@" >"$run.txt"
   "$out/gr2" eval --run "$run" --json >"$result.part"
-  [ "$name" = sft ] || cp "$run/rl/state/metrics.jsonl" "${result%.json}.metrics.jsonl"
+  if [ -d "$run/rl" ]; then cp "$run/rl/state/metrics.jsonl" "${result%.json}.metrics.jsonl"; fi
   mv "$result.part" "$result"
 }
 
 for dataset in ${DATASETS:-market beauty sports beauty-time}; do
   for seed in ${SEEDS:-1 2 3}; do
     cell "$dataset" sft
-    cell "$dataset" rl-from-sft --set rl.steps=150
-    cell "$dataset" rl-from-midtrain --set rl.steps=150 --set rl.from=midtrain --set rl.lr=0.001
+    cell "$dataset" rl-from-sft --set rl.steps=250
+    cell "$dataset" rl-from-midtrain --set rl.steps=250 --set rl.from=midtrain --set rl.lr=0.001
+    cell "$dataset" sft-all --set sft.user_share=1
   done
-  for name in rl-from-sft rl-from-midtrain; do
+  for name in rl-from-sft rl-from-midtrain sft-all; do
     runs=()
     for seed in ${SEEDS:-1 2 3}; do runs+=(--run "$out/$dataset-$seed-$name"); done
     "$out/gr2" eval "${runs[@]}" >"$results/$dataset-$name.txt"
