@@ -3,6 +3,7 @@ package rl
 import (
 	"math"
 
+	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/reward"
 )
 
@@ -30,7 +31,29 @@ type answer struct {
 
 	// Of credit by place; nil where the answer stands or falls as a whole.
 	earned []float64 // what each place adds to the metric
+	named  []uint64  // which positives stand before each place, a bit for a candidate as shown
 	place  []int     // of each token, the one that it helps to fill
+}
+
+// credit notes what each place of a valid ranking earns.
+func (a *answer) credit(m reward.Metric, s reward.Slate) {
+	a.earned = m.Places(s, a.parsed.Ranking)
+	a.named = make([]uint64, len(a.earned))
+	for place, candidate := range a.parsed.Ranking[:len(a.earned)-1] {
+		a.named[place+1] = a.named[place]
+		if s.Grades[candidate] > market.GradeNone {
+			a.named[place+1] |= 1 << candidate
+		}
+	}
+}
+
+// alike reports whether two answers have as much to win from a place on: the
+// same positives are still to come. All stand alike before their first place.
+func (a *answer) alike(b *answer, place int) bool {
+	if place == 0 {
+		return true
+	}
+	return place < len(a.named) && place < len(b.named) && a.named[place] == b.named[place]
 }
 
 // at is the place whose advantage a token has.
@@ -84,27 +107,35 @@ const leastDeviation = 1e-6
 // advantages are the rewards less their mean in the group, A_i = R_i - mean, and
 // over their standard deviation where that is asked for (GR2 eq. 8): one for each
 // answer and place. Without credit by place all places of an answer share the
-// first one's; with it a later place has that of the reward still to come, less
-// its mean in the group, which does not depend on the choice there.
+// first one's. With it a later place has that of the reward still to come, less
+// its mean over the answers that stand alike there, which does not depend on the
+// choice at the place. So a choice behind the last positive has none, and neither
+// has one that no other answer can be compared with.
 func (g *group) advantages(deviation bool) [][]float32 {
-	scale, places := 1.0, 1
+	scale := 1.0
 	if deviation {
 		scale = 1 / (g.deviation() + leastDeviation)
 	}
-	for i := range g.answers {
-		places = max(places, len(g.answers[i].earned))
-	}
 	out := make([][]float32, len(g.answers))
-	for place := range places {
-		mean := 0.0
-		for i := range g.answers {
-			mean += g.answers[i].toGo(place) / float64(len(g.answers))
-		}
-		for i := range g.answers {
-			out[i] = append(out[i], float32((g.answers[i].toGo(place)-mean)*scale))
+	for i := range g.answers {
+		a := &g.answers[i]
+		for place := range max(1, len(a.earned)) {
+			out[i] = append(out[i], float32((a.toGo(place)-g.meanToGo(a, place))*scale))
 		}
 	}
 	return out
+}
+
+// meanToGo is the mean of the reward still to come over the answers that stand
+// as this one does before a place.
+func (g *group) meanToGo(a *answer, place int) float64 {
+	sum, n := 0.0, 0.0
+	for i := range g.answers {
+		if other := &g.answers[i]; a.alike(other, place) {
+			sum, n = sum+other.toGo(place), n+1
+		}
+	}
+	return sum / n
 }
 
 // mean is that of the rewards.

@@ -184,15 +184,30 @@ func sum(x []float64) (s float64) {
 	return s
 }
 
-// TestCreditByPlace: a place is credited with what is still to come, less the
-// group's mean of that; where nothing is, with nothing.
+// credited is a valid answer to a slate with its credit by place.
+func credited(s reward.Slate, r reward.Reward, ranking ...int) answer {
+	a := answer{parsed: reward.Answer{Valid: true, Ranking: ranking}}
+	a.score = r.Score(s, a.parsed)
+	a.credit(r.Metric, s)
+	return a
+}
+
+// TestCreditByPlace: a place is credited with what is still to come, less its
+// mean over the answers with as much to win; with nothing where nothing is to be
+// won or no other answer stands alike.
 func TestCreditByPlace(t *testing.T) {
-	// The only positive comes second, or first; both rankings are valid.
-	g := &group{answers: []answer{
-		{score: reward.Score{Total: .6}, earned: []float64{0, .5, 0}, place: []int{0, 1, 2}},
-		{score: reward.Score{Total: 1.1}, earned: []float64{1, 0, 0}, place: []int{0, 0, 1}},
-	}}
-	want := [][]float64{{-.25, .25, 0}, {.25, -.25, 0}}
+	slate := reward.Slate{Grades: []uint8{0, 1, 0, 0}, Incoming: []int{0, 1, 2, 3}}
+	r := reward.Reward{Variant: reward.A, Metric: reward.NDCG, Alpha: .1}
+	g := &group{slate: slate, answers: []answer{
+		credited(slate, r, 1, 0, 2, 3), credited(slate, r, 0, 1, 3, 2), credited(slate, r, 2, 0, 1, 3), credited(slate, r, 1, 3, 2, 0)}}
+	second, third := 1/math.Log2(3), .5
+	mean := (2 + second + third) / 4
+	want := [][]float64{
+		{1 - mean, 0, 0, 0},
+		{second - mean, (second - third) / 2, 0, 0},
+		{third - mean, (third - second) / 2, 0, 0}, // alone with the positive still to come
+		{1 - mean, 0, 0, 0},
+	}
 	for i, places := range g.advantages(false) {
 		for place, a := range places {
 			if math.Abs(float64(a)-want[i][place]) > 1e-6 {
@@ -202,8 +217,8 @@ func TestCreditByPlace(t *testing.T) {
 	}
 	// An answer that is no ranking keeps the advantage of the whole.
 	g.answers[1] = answer{score: reward.Score{Total: -1}}
-	if a := g.advantages(false)[1]; math.Abs(float64(a[0])+.8) > 1e-6 || g.answers[1].at(5) != 0 {
-		t.Errorf("an invalid answer has %g at place %d, want -0.8 at 0", a[0], g.answers[1].at(5))
+	if a, want := g.advantages(false)[1], -1-(2+third+.3-1)/4; len(a) != 1 || math.Abs(float64(a[0])-want) > 1e-6 || g.answers[1].at(5) != 0 {
+		t.Errorf("an invalid answer has %g at place %d, want %g at 0", a, g.answers[1].at(5), want)
 	}
 }
 
@@ -214,14 +229,13 @@ func TestCreditByPlace(t *testing.T) {
 func TestCreditByPlaceIsUnbiased(t *testing.T) {
 	slate := reward.Slate{Grades: []uint8{0, 2, 0, 1}, Incoming: []int{2, 1, 0, 3}}
 	for _, variant := range reward.Variants() {
-		o := Options{Credit: ToPlace, Reward: reward.Reward{Variant: variant, Metric: reward.NDCG, Alpha: .3}}
+		r := reward.Reward{Variant: variant, Metric: reward.NDCG, Alpha: .3}
 		var whole, byPlace group
 		var rankings [][]int
 		permute([]int{0, 1, 2, 3}, func(ranking []int) {
-			a := reward.Answer{Valid: true, Ranking: ranking}
-			score := o.Reward.Score(slate, a)
-			whole.answers = append(whole.answers, answer{score: score})
-			byPlace.answers = append(byPlace.answers, answer{score: score, earned: o.earned(slate, a)})
+			a := credited(slate, r, slices.Clone(ranking)...)
+			whole.answers = append(whole.answers, answer{score: a.score})
+			byPlace.answers = append(byPlace.answers, a)
 			rankings = append(rankings, ranking)
 		})
 		total, parts := whole.advantages(false), byPlace.advantages(false)

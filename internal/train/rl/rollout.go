@@ -207,19 +207,11 @@ func (s *sampler) read(g *group, out *infer.Output) (answer, error) {
 	a.parsed = parse(s.tok.Decode(text), k)
 	a.score = s.opt.Reward.Score(g.slate, a.parsed)
 	a.overlong = reward.Overlong(a.length, s.limit(k), s.opt.Margin)
-	if a.earned = s.opt.earned(g.slate, a.parsed); a.earned != nil {
+	if s.opt.Credit == ToPlace && a.parsed.Valid {
+		a.credit(s.opt.Reward.Metric, g.slate)
 		a.place = s.places(text[:len(text)-len(out.Tokens)], a.tokens)
 	}
 	return a, nil
-}
-
-// earned is what each place of a ranking adds to the metric, under credit by
-// place. Whatever else the answer is paid or denied, it is as a whole.
-func (o *Options) earned(s reward.Slate, a reward.Answer) []float64 {
-	if o.Credit != ToPlace || !a.Valid {
-		return nil
-	}
-	return o.Reward.Metric.Places(s, a.Ranking)
 }
 
 // places says which place of the ranking each token of a valid answer helps to
