@@ -45,15 +45,18 @@ cell() {
 }
 
 for dataset in ${DATASETS:-market beauty sports beauty-time}; do
-  for seed in ${SEEDS:-1 2 3}; do
-    cell "$dataset" sft
-    cell "$dataset" rl-from-sft --set rl.steps=250
-    cell "$dataset" rl-from-midtrain --set rl.steps=250 --set rl.from=midtrain --set rl.lr=0.001
-    cell "$dataset" sft-all --set sft.user_share=1
-  done
-  for name in rl-from-sft rl-from-midtrain sft-all; do
+  for name in sft rl-from-sft rl-from-midtrain sft-all; do
+    settings=()
+    case $name in
+      rl-from-sft) settings=(--set rl.steps=250) ;;
+      rl-from-midtrain) settings=(--set rl.steps=250 --set rl.from=midtrain --set rl.lr=0.001) ;;
+      sft-all) settings=(--set sft.user_share=1) ;;
+    esac
     runs=()
-    for seed in ${SEEDS:-1 2 3}; do runs+=(--run "$out/$dataset-$seed-$name"); done
+    for seed in ${SEEDS:-1 2 3}; do
+      cell "$dataset" "$name" ${settings[@]+"${settings[@]}"}
+      runs+=(--run "$out/$dataset-$seed-$name")
+    done
     "$out/gr2" eval "${runs[@]}" >"$results/$dataset-$name.txt"
   done
 done
