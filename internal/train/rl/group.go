@@ -31,29 +31,20 @@ type answer struct {
 
 	// Of credit by place; nil where the answer stands or falls as a whole.
 	earned []float64 // what each place adds to the metric
-	named  []uint64  // which positives stand before each place, a bit for a candidate as shown
+	placed []uint64  // which positives stand before each place, a bit for a candidate as shown
 	place  []int     // of each token, the one that it helps to fill
 }
 
 // credit notes what each place of a valid ranking earns.
 func (a *answer) credit(m reward.Metric, s reward.Slate) {
 	a.earned = m.Places(s, a.parsed.Ranking)
-	a.named = make([]uint64, len(a.earned))
+	a.placed = make([]uint64, len(a.earned))
 	for place, candidate := range a.parsed.Ranking[:len(a.earned)-1] {
-		a.named[place+1] = a.named[place]
+		a.placed[place+1] = a.placed[place]
 		if s.Grades[candidate] > market.GradeNone {
-			a.named[place+1] |= 1 << candidate
+			a.placed[place+1] |= 1 << candidate
 		}
 	}
-}
-
-// alike reports whether two answers have as much to win from a place on: the
-// same positives are still to come. All stand alike before their first place.
-func (a *answer) alike(b *answer, place int) bool {
-	if place == 0 {
-		return true
-	}
-	return place < len(a.named) && place < len(b.named) && a.named[place] == b.named[place]
 }
 
 // at is the place whose advantage a token has.
@@ -64,15 +55,25 @@ func (a *answer) at(token int) int {
 	return a.place[token]
 }
 
-// toGo is the part of the reward that choices from a place on can still change:
-// all of it but what the places before have earned. What a condition takes from a
-// whole ranking, or its form adds, is earned behind the last place.
-func (a *answer) toGo(place int) float64 {
-	r := a.reward()
-	for _, e := range a.earned[:min(place, len(a.earned))] {
-		r -= e
+// toGo is the part of the reward that choices from each place on can still
+// change: all of it but what the places before have earned. What a condition takes
+// from a whole ranking, or its form adds, is earned behind the last place.
+// Without credit by place there is one place.
+func (a *answer) toGo() []float64 {
+	left := []float64{a.reward()}
+	for p := 1; p < len(a.earned); p++ {
+		left = append(left, left[p-1]-a.earned[p-1])
 	}
-	return r
+	return left
+}
+
+// standing tells apart, at a place, the answers that have other positives still to
+// come. Before the first place all stand alike.
+func (a *answer) standing(place int) uint64 {
+	if place == 0 {
+		return 0
+	}
+	return a.placed[place]
 }
 
 // reward is what the answer is worth.
@@ -101,41 +102,74 @@ func (g *group) spread() bool {
 	return false
 }
 
-// leastDeviation keeps the advantages of a group of equal rewards at 0.
+// leastDeviation is that of a group whose rewards count as equal: there is nothing
+// to divide by, and nothing to learn.
 const leastDeviation = 1e-6
 
 // advantages are the rewards less their mean in the group, A_i = R_i - mean, and
 // over their standard deviation where that is asked for (GR2 eq. 8): one for each
 // answer and place. Without credit by place all places of an answer share the
 // first one's. With it a later place has that of the reward still to come, less
-// its mean over the answers that stand alike there, which does not depend on the
-// choice at the place. So a choice behind the last positive has none, and neither
-// has one that no other answer can be compared with.
+// the mean of that over the other answers that stand as this one does, or over all
+// others where none does. Neither depends on the choice at the place, so the
+// expected gradient is that of whole answers; but a choice behind the last
+// positive has no advantage, except for what a condition takes from the whole.
+//
+// The mean of eq. 8 holds the answer itself, which makes its advantage (G-1)/G of
+// that over the others' mean; all places have that factor.
 func (g *group) advantages(deviation bool) [][]float32 {
-	scale := 1.0
+	n := float64(len(g.answers))
+	scale := (n - 1) / n
 	if deviation {
-		scale = 1 / (g.deviation() + leastDeviation)
-	}
-	out := make([][]float32, len(g.answers))
-	for i := range g.answers {
-		a := &g.answers[i]
-		for place := range max(1, len(a.earned)) {
-			out[i] = append(out[i], float32((a.toGo(place)-g.meanToGo(a, place))*scale))
+		if d := g.deviation(); d < leastDeviation {
+			scale = 0
+		} else {
+			scale /= d
 		}
 	}
-	return out
+	toGo, out := make([][]float64, len(g.answers)), make([][]float32, len(g.answers))
+	for i := range g.answers {
+		toGo[i] = g.answers[i].toGo()
+	}
+	for place := 0; ; place++ {
+		all, alike := tally{}, map[uint64]tally{}
+		for i := range g.answers {
+			if place < len(toGo[i]) {
+				s := g.answers[i].standing(place)
+				all, alike[s] = all.with(toGo[i][place], 1), alike[s].with(toGo[i][place], 1)
+			}
+		}
+		if all.n == 0 {
+			return out
+		}
+		for i := range g.answers {
+			if place >= len(toGo[i]) {
+				continue
+			}
+			here := toGo[i][place]
+			others := alike[g.answers[i].standing(place)].with(here, -1)
+			if others.n == 0 {
+				others = all.with(here, -1)
+			}
+			out[i] = append(out[i], float32((here-others.mean())*scale))
+		}
+	}
 }
 
-// meanToGo is the mean of the reward still to come over the answers that stand
-// as this one does before a place.
-func (g *group) meanToGo(a *answer, place int) float64 {
-	sum, n := 0.0, 0.0
-	for i := range g.answers {
-		if other := &g.answers[i]; a.alike(other, place) {
-			sum, n = sum+other.toGo(place), n+1
-		}
+// tally is a sum of n values.
+type tally struct{ sum, n float64 }
+
+// with is the tally with a value more, or less where times is -1.
+func (t tally) with(value, times float64) tally {
+	return tally{t.sum + times*value, t.n + times}
+}
+
+// mean is 0 where there is nothing.
+func (t tally) mean() float64 {
+	if t.n == 0 {
+		return 0
 	}
-	return sum / n
+	return t.sum / t.n
 }
 
 // mean is that of the rewards.

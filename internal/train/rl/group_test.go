@@ -193,8 +193,8 @@ func credited(s reward.Slate, r reward.Reward, ranking ...int) answer {
 }
 
 // TestCreditByPlace: a place is credited with what is still to come, less its
-// mean over the answers with as much to win; with nothing where nothing is to be
-// won or no other answer stands alike.
+// mean over the others with as much to win, or all others where there are none;
+// and with nothing where nothing is to be won. All of it is 3/4, as in eq. 8.
 func TestCreditByPlace(t *testing.T) {
 	slate := reward.Slate{Grades: []uint8{0, 1, 0, 0}, Incoming: []int{0, 1, 2, 3}}
 	r := reward.Reward{Variant: reward.A, Metric: reward.NDCG, Alpha: .1}
@@ -204,8 +204,8 @@ func TestCreditByPlace(t *testing.T) {
 	mean := (2 + second + third) / 4
 	want := [][]float64{
 		{1 - mean, 0, 0, 0},
-		{second - mean, (second - third) / 2, 0, 0},
-		{third - mean, (third - second) / 2, 0, 0}, // alone with the positive still to come
+		{second - mean, (second - third) * 3 / 4, 0, 0},
+		{third - mean, (third - second) * 3 / 4, third * 3 / 4, 0}, // alone with the positive still to come
 		{1 - mean, 0, 0, 0},
 	}
 	for i, places := range g.advantages(false) {
@@ -222,45 +222,106 @@ func TestCreditByPlace(t *testing.T) {
 	}
 }
 
-// TestCreditByPlaceIsUnbiased: with all rankings once, as a policy that knows
-// nothing draws them, a choice gains as much over the other choices behind the
-// same beginning as with the advantage of the whole answer, whatever the reward
-// pays or denies a ranking as a whole.
+// TestEqualRewardsByPlace: a group whose answers are worth the same teaches
+// nothing where advantages are divided by their deviation, though the answers
+// earn at different places.
+func TestEqualRewardsByPlace(t *testing.T) {
+	slate := reward.Slate{Grades: []uint8{1, 0, 0, 1}, Incoming: []int{0, 1, 2, 3}}
+	r := reward.Reward{Variant: reward.B, Metric: reward.AUC}
+	g := &group{slate: slate, answers: []answer{credited(slate, r, 0, 1, 2, 3), credited(slate, r, 1, 0, 3, 2)}}
+	if g.answers[0].reward() != g.answers[1].reward() {
+		t.Fatalf("rewards %g and %g", g.answers[0].reward(), g.answers[1].reward())
+	}
+	for _, places := range g.advantages(true) {
+		for _, a := range places {
+			if a != 0 {
+				t.Errorf("advantages %v", places)
+			}
+		}
+	}
+}
+
+// TestCreditByPlaceIsUnbiased: over all groups of two and of three answers, as a
+// policy draws them, a choice gains as much over the other choices behind the same
+// beginning as with the advantage of the whole answer, whatever the reward pays or
+// denies a ranking as a whole.
 func TestCreditByPlaceIsUnbiased(t *testing.T) {
 	slate := reward.Slate{Grades: []uint8{0, 2, 0, 1}, Incoming: []int{2, 1, 0, 3}}
 	for _, variant := range reward.Variants() {
 		r := reward.Reward{Variant: variant, Metric: reward.NDCG, Alpha: .3}
-		var whole, byPlace group
-		var rankings [][]int
+		var all []answer
+		var chance []float64
 		permute([]int{0, 1, 2, 3}, func(ranking []int) {
-			a := credited(slate, r, slices.Clone(ranking)...)
-			whole.answers = append(whole.answers, answer{score: a.score})
-			byPlace.answers = append(byPlace.answers, a)
-			rankings = append(rankings, ranking)
+			all = append(all, credited(slate, r, slices.Clone(ranking)...))
+			chance = append(chance, plackettLuce([]float64{2, .5, 1, 3}, ranking))
 		})
-		total, parts := whole.advantages(false), byPlace.advantages(false)
-		for place := range 4 {
-			for i, r := range rankings {
-				behind := func(advantage func(j int) float32, length int) float64 {
-					sum, n := 0.0, 0.0
-					for j, other := range rankings {
-						if slices.Equal(other[:length], r[:length]) {
-							sum, n = sum+float64(advantage(j)), n+1
-						}
+		for size := 2; size <= 3; size++ {
+			whole, byPlace := expected(all, chance, size)
+			for i := range all {
+				for place := range 4 {
+					want, have := gain(all, chance, whole, i, place), gain(all, chance, byPlace, i, place)
+					if math.Abs(have-want) > 1e-6 {
+						t.Fatalf("%s, groups of %d: ranking %v gains %g at place %d, by the whole answer %g",
+							variant, size, all[i].parsed.Ranking, have, place, want)
 					}
-					return sum / n
-				}
-				gain := func(advantage func(j int) float32) float64 {
-					return behind(advantage, place+1) - behind(advantage, place)
-				}
-				want := gain(func(j int) float32 { return total[j][0] })
-				have := gain(func(j int) float32 { return parts[j][place] })
-				if math.Abs(have-want) > 1e-5 {
-					t.Fatalf("%s: ranking %v gains %g at place %d, by the whole answer %g", variant, rankings[i], have, place, want)
 				}
 			}
 		}
 	}
+}
+
+// plackettLuce is the probability of a ranking under these weights.
+func plackettLuce(weights []float64, ranking []int) float64 {
+	p := 1.0
+	for i, c := range ranking {
+		left := 0.0
+		for _, other := range ranking[i:] {
+			left += weights[other]
+		}
+		p *= weights[c] / left
+	}
+	return p
+}
+
+// expected is the advantage of each answer at each place over all groups that hold
+// it, of the whole answer and by place.
+func expected(all []answer, chance []float64, size int) (whole, byPlace [][]float64) {
+	for i := range all {
+		w, b := make([]float64, 4), make([]float64, 4)
+		var fill func(g, uncredited *group, p float64)
+		fill = func(g, uncredited *group, p float64) {
+			if len(g.answers) == size {
+				one, parts := uncredited.advantages(false)[0][0], g.advantages(false)[0]
+				for place := range 4 {
+					w[place] += p * float64(one)
+					b[place] += p * float64(parts[place])
+				}
+				return
+			}
+			for j := range all {
+				fill(&group{answers: append(slices.Clip(g.answers), all[j])},
+					&group{answers: append(slices.Clip(uncredited.answers), answer{score: all[j].score})}, p*chance[j])
+			}
+		}
+		fill(&group{answers: all[i : i+1]}, &group{answers: []answer{{score: all[i].score}}}, 1)
+		whole, byPlace = append(whole, w), append(byPlace, b)
+	}
+	return whole, byPlace
+}
+
+// gain is the advantage at a place of the choice that answer i makes there, less
+// that of all choices behind the same beginning.
+func gain(all []answer, chance []float64, advantage [][]float64, i, place int) float64 {
+	behind := func(length int) float64 {
+		sum, p := 0.0, 0.0
+		for j := range all {
+			if slices.Equal(all[j].parsed.Ranking[:length], all[i].parsed.Ranking[:length]) {
+				sum, p = sum+chance[j]*advantage[j][place], p+chance[j]
+			}
+		}
+		return sum / p
+	}
+	return behind(place+1) - behind(place)
 }
 
 // permute visits all orders of x.

@@ -44,9 +44,9 @@ const (
 	// GRPO.
 	ToAnswer Credit = "answer"
 	// ToPlace gives a choice the advantage of the reward that was still to come
-	// when it was made (reward to go; for rankings Oosterhuis 2021, PL-Rank). The
-	// expected gradient is the same and has less noise: what stands behind the
-	// last positive changes no metric. It needs the grammar: of an answer that may
+	// when it was made, less that of the other answers that stand alike (reward to
+	// go; for rankings Oosterhuis 2021, PL-Rank). The expected gradient is the same
+	// and has less noise: what stands behind the last positive changes no metric. It needs the grammar: of an answer that may
 	// turn out to be no ranking, no place has earned anything for sure.
 	ToPlace Credit = "place"
 )
