@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # What reinforcement learning adds: the incoming order, SFT, RL from SFT and RL from mid-training, all read by the ranking they write, with
 # three seeds (or those in SEEDS), on the synthetic market, Amazon Beauty and Sports, and Beauty under a global time split (or those in
-# DATASETS). SFT has the slates of half of the users and RL those of the others; sft-all is SFT on both, what their labels are worth without
-# RL. A seed draws the run, and the market with it. Each cell leaves its report, so that the script goes on where it was stopped.
+# DATASETS). SFT has the slates of half of the users and RL those of the others; sft-all is SFT on both, in as many epochs and so twice the
+# steps: what their labels are worth without RL. The linear control of the tables is always fitted on all of them. A seed draws the run, and
+# the market with it. Each cell leaves its report, so that the script goes on where it was stopped; a new FOLDER and no reports begin anew.
 # Usage: [GR2_DATA=...] experiments/rl_lift/run.sh [FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=${1:-runs/rl_lift}
+case ${DATASETS:-beauty} in *beauty* | *sports*) : "${GR2_DATA:?names the folder of the data sets (README.md)}" ;; esac
 results=experiments/rl_lift
 mkdir -p "$out"
 go build -o "$out/gr2" ./cmd/gr2

@@ -3,6 +3,7 @@ package lm
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/rng"
@@ -17,30 +18,29 @@ type Pointing struct {
 	Yes, No int32
 }
 
-// minPointing is the narrowest head that can point and name.
-const minPointing = 8
+// MinPointing is the narrowest head that can point and name: the slowest two
+// pairs of its rotary embedding have to turn little within a prompt.
+const MinPointing = 16
 
 // Point turns the last head of a layer into the beginnings of one that points
 // (Vinyals et al. 2015): its queries ask at the tokens of From, its keys answer
 // at those of To with the logit of Yes over No, and its values carry the token's
 // own embedding on to the output. They stay ordinary weights, which training
 // changes as all others; what they spare it is the search for the circuit, for
-// which thousands of slates are not enough. Heads are normalised in Qwen3, so
-// that no logit can be read off them: an error.
+// which thousands of slates are not enough. Query heads that share keys and values
+// with the last one lose theirs. It is an error where no logit can be read off a
+// head (Qwen3 normalises them), where the output is not spelt by the embeddings
+// (untied), and where there is nothing to point from or to.
 func (m *Model) Point(p Pointing, seed uint64) error {
+	if err := m.canPoint(&p); err != nil {
+		return err
+	}
 	c := &m.Config
-	if p.Layer < 1 || p.Layer >= c.Layers {
-		return fault.Usagef("pointing: layer %d reads no judgement; use 1 to %d", p.Layer, c.Layers-1)
-	}
-	if c.QKNorm || c.HeadDim < minPointing {
-		return fault.Usagef("pointing: heads are to be %d wide and not normalised; the model is a %s with heads of %d", minPointing, c.Architecture, c.HeadDim)
-	}
 	h := m.lastHead(p.Layer)
 	r := rng.New(seed, rng.Key("lm/point"))
 	h.forget(r)
 
-	// The two slowest pairs of the rotary embedding hardly turn within a prompt.
-	judged, named := c.HeadDim-1, c.HeadDim-2
+	judged, named := c.HeadDim-1, c.HeadDim-2 // of the slowest pairs
 	asks, answers := m.direction(p.From), m.direction(p.To)
 	yes, no := row(m.Head, int(p.Yes)), row(m.Head, int(p.No))
 	unscale := math.Sqrt(float64(c.HeadDim)) // attention divides by it
@@ -51,7 +51,26 @@ func (m *Model) Point(p Pointing, seed uint64) error {
 		h.key(judged)[j] = h.read(unscale*verdict, j)
 		h.key(named)[j] = h.read(unscale*answers[j], j)
 	}
-	h.copy(r)
+	h.carry(r)
+	return nil
+}
+
+func (m *Model) canPoint(p *Pointing) error {
+	c := &m.Config
+	switch {
+	case p.Layer < 1 || p.Layer >= c.Layers:
+		return fault.Usagef("pointing: layer %d reads no judgement; use 1 to %d", p.Layer, c.Layers-1)
+	case c.QKNorm || !c.TieEmbeddings || c.HeadDim < MinPointing:
+		return fault.Usagef("pointing: heads have to be at least %d wide and not normalised, embeddings tied; the model is a %s with heads of %d, tied: %t",
+			MinPointing, c.Architecture, c.HeadDim, c.TieEmbeddings)
+	case len(p.From) == 0 || len(p.To) == 0:
+		return fault.Usagef("pointing: there are %d tokens to point from and %d to point to; it needs both", len(p.From), len(p.To))
+	}
+	for _, t := range slices.Concat(p.From, p.To, []int32{p.Yes, p.No}) {
+		if t < 0 || int(t) >= c.VocabSize {
+			return fault.Usagef("pointing: token %d is not one of the %d of the vocabulary", t, c.VocabSize)
+		}
+	}
 	return nil
 }
 
@@ -71,10 +90,18 @@ func (h attentionHead) value(i int) []float32 {
 	return row(h.layer.V, (h.cfg.KVHeads-1)*h.cfg.HeadDim+i)
 }
 
+// leastGain bounds what the gain of a norm is made up for: a component that the
+// norm all but drops cannot be read.
+const leastGain = 0.05
+
 // read is a weight for component j of the stream as it was before the gain of
 // the layer's norm.
 func (h attentionHead) read(weight float64, j int) float32 {
-	return float32(weight / float64(h.layer.AttnNorm.Data[j]))
+	gain := float64(h.layer.AttnNorm.Data[j])
+	if math.Abs(gain) < leastGain {
+		return 0
+	}
+	return float32(weight / gain)
 }
 
 // forget draws the queries and keys anew: what they attended to before would
@@ -93,9 +120,9 @@ func (h attentionHead) forget(r *rand.Rand) {
 	}
 }
 
-// copy makes the values a random projection of the stream and the output its
+// carry makes the values a random projection of the stream and the output its
 // transpose: what is attended to comes out as itself, as well as fits.
-func (h attentionHead) copy(r *rand.Rand) {
+func (h attentionHead) carry(r *rand.Rand) {
 	std := 1 / math.Sqrt(float64(h.cfg.Hidden))
 	wide := h.cfg.Heads * h.cfg.HeadDim
 	for i := range h.cfg.HeadDim {
@@ -107,7 +134,8 @@ func (h attentionHead) copy(r *rand.Rand) {
 	}
 }
 
-// direction is the mean embedding of some tokens, of length 1.
+// direction is that of the mean embedding of some tokens, of length 1, or 0 where
+// they cancel out.
 func (m *Model) direction(tokens []int32) []float64 {
 	sum := make([]float64, m.Config.Hidden)
 	for _, t := range tokens {
@@ -119,7 +147,7 @@ func (m *Model) direction(tokens []int32) []float64 {
 	for _, x := range sum {
 		length += x * x
 	}
-	length = math.Sqrt(length)
+	length = max(math.Sqrt(length), math.SmallestNonzeroFloat32)
 	for j := range sum {
 		sum[j] /= length
 	}

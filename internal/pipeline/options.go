@@ -151,7 +151,7 @@ type SFTOptions struct {
 	// UserShare of the users whose sequences mid-training does not read give their
 	// slates to SFT; the others' are left to reinforcement learning, for the
 	// reward of a slate that SFT has read is known by heart. At 1 both learn from
-	// all of them.
+	// all of them. Without reinforcement learning the others' slates are not used.
 	UserShare float64 `yaml:"user_share" json:"user_share"`
 	// Pointer begins with an attention head above the judgements that points at
 	// what they favour, so that writing need not be found (lm.Model.Point). It
@@ -165,6 +165,19 @@ type SFTOptions struct {
 	Validations int `yaml:"validations" json:"validations"`
 	// ValidSlates bounds the slates of one validation.
 	ValidSlates int `yaml:"valid_slates" json:"valid_slates"`
+}
+
+// judgements checks what is built on them.
+func (c *checker) judgements(o *Options) {
+	asked := o.Prompt.Judge && o.SFT.LambdaJudge > 0
+	if o.SFT.TeacherJudges && (!asked || o.SFT.TeacherEpochs == 0 && o.SFT.TeacherShare == 0) {
+		c.fail("sft.teacher_judges needs a teacher (sft.teacher_epochs or sft.teacher_share) and judgements (prompt.judge and sft.lambda_judge above 0)")
+	}
+	if o.SFT.Pointer && (o.SFT.JudgeLayers == 0 || !asked || o.Prompt.NumberAt == prompt.NumberStart ||
+		o.Model.Architecture == lm.Qwen3 || o.Model.Hidden < lm.MinPointing*o.Model.Heads) {
+		c.fail("sft.pointer needs sft.judge_layers above 0, prompt.judge, sft.lambda_judge above 0, prompt.number_at end or both, and a model other than %s with heads at least %d wide",
+			lm.Qwen3, lm.MinPointing)
+	}
 }
 
 // slateChoice is what decides which slates a stage learns from.
@@ -240,9 +253,7 @@ func (o *Options) Validate() error {
 	c.within("sft.lambda_output", o.SFT.LambdaOutput, 0, 100)
 	c.within("sft.lambda_reason", o.SFT.LambdaReason, 0, 100)
 	c.within("sft.user_share", o.SFT.UserShare, 0.01, 1)
-	if o.SFT.Pointer && (o.SFT.JudgeLayers == 0 || !o.Prompt.Judge || o.Prompt.NumberAt == prompt.NumberStart || o.Model.Architecture == lm.Qwen3) {
-		c.fail("sft.pointer needs sft.judge_layers above 0, prompt.judge, prompt.number_at end or both, and a model other than %s", lm.Qwen3)
-	}
+	c.judgements(o)
 	c.within("sft.judge_layers", float64(o.SFT.JudgeLayers), 0, float64(max(0, o.Model.Layers-1)))
 	c.within("sft.teacher_share", o.SFT.TeacherShare, 0, 1)
 	c.within("sft.teacher_temperature", o.SFT.TeacherTemperature, 0, 100)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gr2/gr2/internal/control"
 	"github.com/gr2/gr2/internal/evidence"
+	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/kernel"
 	"github.com/gr2/gr2/internal/lm"
 	"github.com/gr2/gr2/internal/market"
@@ -103,6 +104,10 @@ func (w *world) slatesFor(stage string) (training []trainSlate, held []market.Sl
 			training = append(training, s)
 		}
 	}
+	if len(training) == 0 {
+		return nil, nil, fault.Inputf("%s: sft.user_share %g leaves it none of %d slates; use 1 for all, or a share between", stage, w.job.Options.SFT.UserShare, len(all))
+	}
+	w.say("%s learns from %d of %d slates, those of its users (sft.user_share)", stage, len(training), len(all))
 	return training, held, nil
 }
 
