@@ -52,11 +52,23 @@ func (b *Batch) Append(parent int, tokens []int32, weights []float32) (doc int) 
 	for i, token := range tokens {
 		if w := weights[i]; w != 0 && before >= 0 {
 			b.Rows, b.Targets, b.Weights = append(b.Rows, int32(before)), append(b.Targets, token), append(b.Weights, w)
+			if b.Early != nil {
+				b.Early = append(b.Early, false)
+			}
 		}
 		before = len(b.Tokens)
 		b.Tokens, b.Pos = append(b.Tokens, token), append(b.Pos, pos+int32(i))
 	}
 	return doc
+}
+
+// Ask adds an early prediction: that of target behind token at of a document, among
+// what is allowed. The batch must be made by Append and Ask, and whoever asks keeps
+// Allowed for the other predictions, before and after.
+func (b *Batch) Ask(doc, at int, target int32, allowed []int32, weight float32) {
+	b.Early = append(b.Early, make([]bool, len(b.Rows)-len(b.Early))...)
+	b.Rows, b.Targets, b.Weights = append(b.Rows, b.Docs[doc]+int32(at)), append(b.Targets, target), append(b.Weights, weight)
+	b.Allowed, b.Early = append(b.Allowed, allowed), append(b.Early, true)
 }
 
 // span is the range of tokens of a document.

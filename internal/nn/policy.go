@@ -107,10 +107,12 @@ func entropyOf(p []float32) float32 {
 }
 
 // PolicyLoss is sum(weight * surrogate) / norm over the predictions of the batch
-// that have a weight, all read at the end. s is by prediction.
+// that have a weight; those marked as Early are no choices of the policy, and have
+// -log p(target) for the surrogate. s is by prediction; where they are early, it is
+// not read. There must be one that is late.
 func (d *Decoder) PolicyLoss(t *Tape, b *Batch, s Surrogate, norm float32) (*Var, PolicyStats) {
-	p := d.take(t, b, false, weighted)
-	h, _ := d.hidden(t, b, p.rows, nil)
+	p, early := d.split(t, b, weighted)
+	h, below := d.hidden(t, b, p.rows, early.rows)
 	at := func(list []float32) []float32 {
 		if list == nil {
 			return nil
@@ -123,5 +125,9 @@ func (d *Decoder) PolicyLoss(t *Tape, b *Batch, s Surrogate, norm float32) (*Var
 		return out
 	}
 	s.Advantage, s.Old, s.Reference = at(s.Advantage), at(s.Old), at(s.Reference)
-	return t.LinearPolicy(h, d.head, p.targets, p.allowed, p.weights, s, norm)
+	loss, stats := t.LinearPolicy(h, d.head, p.targets, p.allowed, p.weights, s, norm)
+	if len(early.rows) > 0 {
+		loss = t.Add(loss, early.loss(t, below, d.head, norm))
+	}
+	return loss, stats
 }

@@ -201,3 +201,77 @@ func TestPolicyGradientOnPolicy(t *testing.T) {
 		near(t, p.Name, p.Grad, want[i], 1e-5)
 	}
 }
+
+// TestPolicyLossBesideJudgements: questions asked early are no choices; loss and
+// gradient are those of the choices plus those of the questions alone, wherever
+// the questions stand in the batch.
+func TestPolicyLossBesideJudgements(t *testing.T) {
+	cfg := smallConfig(lm.Qwen3)
+	m := mustModel(t, cfg)
+	plain, s := policyBatch(cfg.VocabSize)
+	s.Beta = 0
+	mixed, questions := &Batch{}, &Batch{}
+	var old, advantage []float32
+	add := func(from *Batch, doc int, ask bool) {
+		lo, hi := from.span(doc)
+		tokens := from.Tokens[lo:hi]
+		mixed.Append(int(from.Parents[doc]), tokens, make([]float32, len(tokens)))
+		questions.Append(int(from.Parents[doc]), tokens, make([]float32, len(tokens)))
+		if ask {
+			for _, b := range []*Batch{mixed, questions} {
+				b.Ask(doc, len(tokens)-1, 3, []int32{3, 4}, .7)
+			}
+			old, advantage = append(old, 0), append(advantage, 0)
+		}
+		for i := range from.Targets {
+			if row := int(from.row(i)); row >= lo && row < hi {
+				mixed.Rows, mixed.Targets, mixed.Weights = append(mixed.Rows, int32(row)), append(mixed.Targets, from.Targets[i]), append(mixed.Weights, from.Weights[i])
+				mixed.Allowed = append(mixed.Allowed, from.Allowed[i])
+				if mixed.Early != nil {
+					mixed.Early = append(mixed.Early, false)
+				}
+				old, advantage = append(old, s.Old[i]), append(advantage, s.Advantage[i])
+			}
+		}
+	}
+	for doc := range plain.Docs {
+		add(plain, doc, doc%2 == 0)
+	}
+	learn := func(b *Batch, loss func(d *Decoder, tape *Tape) *Var) (float32, [][]float32) {
+		d, tape := NewDecoder(m), dirtyTape()
+		if err := d.ReadEarly(1); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Check(b); err != nil {
+			t.Fatal(err)
+		}
+		out := loss(d, tape)
+		tape.Backward(out)
+		var grads [][]float32
+		for _, p := range d.Params() {
+			grads = append(grads, p.Grad)
+		}
+		return out.Value[0], grads
+	}
+	choices, choiceGrads := learn(plain, func(d *Decoder, tape *Tape) *Var { l, _ := d.PolicyLoss(tape, plain, s, 7); return l })
+	asked, askedGrads := learn(questions, func(d *Decoder, tape *Tape) *Var { return d.Loss(tape, questions, 7) })
+	var stats PolicyStats
+	both := s
+	both.Old, both.Advantage, both.Reference = old, advantage, nil
+	have, grads := learn(mixed, func(d *Decoder, tape *Tape) *Var {
+		l, st := d.PolicyLoss(tape, mixed, both, 7)
+		stats = st
+		return l
+	})
+	near(t, "loss", []float32{have}, []float32{choices + asked}, 1e-5)
+	if stats.Predictions != len(plain.Targets) {
+		t.Errorf("%d choices, want %d: questions are none", stats.Predictions, len(plain.Targets))
+	}
+	for i, p := range NewDecoder(m).Params() {
+		want := make([]float32, len(grads[i]))
+		for j := range want {
+			want[j] = choiceGrads[i][j] + askedGrads[i][j]
+		}
+		near(t, p.Name, grads[i], want, 1e-4)
+	}
+}

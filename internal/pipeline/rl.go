@@ -52,6 +52,10 @@ type RLOptions struct {
 	ClipHigh float64 `yaml:"clip_high" json:"clip_high"`
 	// KL weighs the divergence from the policy it began with.
 	KL float64 `yaml:"kl" json:"kl"`
+	// LambdaJudge weighs the loss of the judgements of SFT beside the surrogate: a
+	// label learnt from at each candidate's line, besides what the reward says of
+	// whole rankings. It needs sft.judge_layers.
+	LambdaJudge float64 `yaml:"lambda_judge" json:"lambda_judge"`
 	// Epochs are the passes over a step's groups, Updates the optimiser steps of
 	// a pass.
 	Epochs      int     `yaml:"epochs" json:"epochs"`
@@ -107,6 +111,10 @@ func (c *checker) rl(o *Options) {
 	c.within("rl.clip_low", r.ClipLow, 0, 1)
 	c.within("rl.clip_high", r.ClipHigh, 0, 100)
 	c.within("rl.kl", r.KL, 0, 100)
+	c.within("rl.lambda_judge", r.LambdaJudge, 0, 100)
+	if r.LambdaJudge > 0 && (!o.Prompt.Judge || o.SFT.JudgeLayers == 0) {
+		c.fail("rl.lambda_judge needs prompt.judge and sft.judge_layers above 0: judgements are read below the top")
+	}
 	c.within("rl.epochs", float64(r.Epochs), 1, 100)
 	c.within("rl.updates", float64(r.Updates), 1, 1024)
 	c.within("rl.batch_tokens", float64(r.BatchTokens), 64, 1<<20)
@@ -132,7 +140,7 @@ func (r *RLOptions) train(seed uint64) rl.Options {
 	o := rl.Options{
 		Steps: r.Steps, Prompts: r.Prompts, Group: r.Group, Attempts: r.Attempts,
 		Temperature: r.Temperature, Free: r.Decode == decodeFree, Shuffle: r.Shuffle, Margin: r.Margin,
-		Reward: r.reward(), Credit: rl.Credit(r.Credit), Low: r.ClipLow, High: r.ClipHigh, KL: r.KL,
+		Reward: r.reward(), Credit: rl.Credit(r.Credit), Low: r.ClipLow, High: r.ClipHigh, KL: r.KL, LambdaJudge: r.LambdaJudge,
 		Epochs: r.Epochs, Updates: r.Updates, BatchTokens: r.BatchTokens,
 		Schedule: train.Schedule{LR: r.LR, Floor: r.Floor, Warmup: r.Warmup}, Decay: r.Decay, Clip: r.Clip,
 		Seed: seed, Checkpoint: r.Checkpoint, Validate: r.Validate, Patience: r.Patience,
@@ -210,6 +218,7 @@ func (w *world) rlRun(dir string) (run *rl.Run, slates rlSlates, err error) {
 		Dir: filepath.Join(dir, stateDir), Builder: builder, Tokenizer: w.tok, Cases: cases,
 		Options: o.train(rng.Hash(w.job.Options.Seed, rng.Key("rl"))),
 	}
+	run.Options.JudgeLayers = w.job.Options.SFT.JudgeLayers
 	if run.Model, err = w.beginning(o.From); err != nil {
 		return nil, slates, err
 	}

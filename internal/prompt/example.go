@@ -71,13 +71,14 @@ func (b *Builder) SFT(x SFT) (Example, error) {
 	out := Example{Tokens: append(prompt.Tokens, tokens...), Cut: prompt.Cut}
 	out.Weights, out.Allowed = make([]float32, len(out.Tokens)), make([][]int32, len(out.Tokens))
 	if x.LambdaJ > 0 && b.opt.Judge {
-		out.Asides = b.judgements(shown, prompt.Judged, x.LambdaJ)
+		out.Asides = b.Judgements(shown, prompt.Judged, x.LambdaJ)
 	}
 	return out, b.weigh(&out, len(prompt.Tokens), slot, traceLen, x)
 }
 
-// judgements ask at the end of each line whether the candidate was engaged with.
-func (b *Builder) judgements(shown *market.Slate, at []int, weight float32) []Aside {
+// Judgements ask at the end of each line whether the candidate was engaged with:
+// at is Prompted.Judged of the slate as shown. They need Options.Judge.
+func (b *Builder) Judgements(shown *market.Slate, at []int, weight float32) []Aside {
 	choice := []int32{b.v.no, b.v.yes}
 	slices.Sort(choice)
 	asides := make([]Aside, 0, len(shown.Grades))

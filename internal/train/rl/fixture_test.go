@@ -23,8 +23,13 @@ type world struct {
 	build *prompt.Builder
 }
 
-var theWorld = sync.OnceValues(func() (world, error) {
-	opt := prompt.Options{Title: true, TitleMax: 3, Rank: true, Evidence: true, EvidenceNames: []string{"co"}, EvidenceBuckets: 4}
+var (
+	theWorld  = sync.OnceValues(func() (world, error) { return makeWorld(false) })
+	theJudges = sync.OnceValues(func() (world, error) { return makeWorld(true) })
+)
+
+func makeWorld(judge bool) (world, error) {
+	opt := prompt.Options{Title: true, TitleMax: 3, Rank: true, Evidence: true, EvidenceNames: []string{"co"}, EvidenceBuckets: 4, Judge: judge}
 	list := make([]market.Item, items)
 	for i := range list {
 		list[i] = market.Item{ID: fmt.Sprint("i", i), Title: fmt.Sprintf("Brush %c", 'a'+i)}
@@ -44,11 +49,16 @@ var theWorld = sync.OnceValues(func() (world, error) {
 	}
 	b, err := prompt.New(tok, catalog, nil, opt)
 	return world{tok, b}, err
-})
+}
 
-func newWorld(t testing.TB) world {
+func newWorld(t testing.TB) world { return mustWorld(t, theWorld) }
+
+// newJudges is the world with judgements in its vocabulary.
+func newJudges(t testing.TB) world { return mustWorld(t, theJudges) }
+
+func mustWorld(t testing.TB, make func() (world, error)) world {
 	t.Helper()
-	w, err := theWorld()
+	w, err := make()
 	if err != nil {
 		t.Fatal(err)
 	}

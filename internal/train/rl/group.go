@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/prompt"
 	"github.com/gr2/gr2/internal/reward"
 )
 
@@ -13,6 +14,7 @@ type group struct {
 	trunk   []int32
 	slate   reward.Slate
 	answers []answer
+	asides  []prompt.Aside // judgements of the prompt; nil where none are learnt
 }
 
 // answer is one sampled output. Its slices are parallel: the tokens behind the

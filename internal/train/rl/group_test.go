@@ -149,18 +149,18 @@ func TestObjectives(t *testing.T) {
 		o.BatchTokens = 30
 		c.set(&o)
 		groups := handmade()
-		weight, norm := o.weigh(groups, limit)
+		w := o.weigh(groups, limit)
 		have, at, byAnswer := 0.0, 0, [][]float64{}
 		tape := nn.NewTape()
 		var logProbs []float64
-		lots := o.pack(groups, weight)
+		lots := o.pack(groups, w)
 		for _, lot := range lots {
 			tape.Reset()
 			for _, p := range d.LogProbs(tape, &lot.batch) {
 				logProbs = append(logProbs, float64(p))
 			}
 			tape.Reset()
-			loss, _ := d.PolicyLoss(tape, &lot.batch, lot.surrogate, float32(norm))
+			loss, _ := d.PolicyLoss(tape, &lot.batch, lot.surrogate, float32(w.norm))
 			have += float64(loss.Value[0])
 		}
 		for i := range groups {

@@ -77,6 +77,12 @@ type Options struct {
 	Low, High  float64 // clip of the ratio to 1-Low..1+High
 	Normalizer Normalizer
 	KL         float64 // weight of the divergence from the reference
+	// LambdaJudge weighs the mean loss of the judgements at the candidates' lines
+	// beside the surrogate, as SFT has them (with the sampled answers they share
+	// the prompt, so that they cost next to nothing); 0 learns from rewards alone.
+	// JudgeLayers are the layers below them, at least one and not all.
+	LambdaJudge float64
+	JudgeLayers int
 
 	Epochs      int // passes over the groups of a step
 	Updates     int // optimiser steps in a pass
@@ -115,6 +121,8 @@ func (o *Options) validate() error {
 		return fault.Usagef("rl: clip %g and %g, kl %g; use 0 to 1, 0 or more, 0 or more", o.Low, o.High, o.KL)
 	case o.Free && o.Credit == ToPlace:
 		return fault.Usagef("rl: credit by place needs answers that are rankings; decode by the grammar or give credit by answer")
+	case !(o.LambdaJudge >= 0) || o.LambdaJudge > 0 && o.JudgeLayers == 0:
+		return fault.Usagef("rl: judgements with weight %g below %d layers; use 0 or more, and layers below the top", o.LambdaJudge, o.JudgeLayers)
 	case !(o.Temperature > 0):
 		return fault.Usagef("rl: the temperature is %g; sampling needs more than 0", o.Temperature)
 	}

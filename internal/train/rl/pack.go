@@ -9,23 +9,27 @@ type lot struct {
 	surrogate nn.Surrogate
 }
 
-// add appends a group. weight is the loss weight of the choices of an answer.
-func (l *lot) add(g *group, advantages [][]float32, weight func(*answer) float32) {
+// add appends a group.
+func (l *lot) add(g *group, advantages [][]float32, w *weights) {
 	root := l.batch.Append(-1, g.trunk, make([]float32, len(g.trunk)))
+	for _, a := range g.asides {
+		l.batch.Ask(root, a.At, a.Token, a.Allowed, w.judgement)
+		l.surrogate.Old, l.surrogate.Advantage = append(l.surrogate.Old, 0), append(l.surrogate.Advantage, 0)
+	}
 	for i := range g.answers {
 		a := &g.answers[i]
-		weights, w := make([]float32, len(a.tokens)), weight(a)
+		list, one := make([]float32, len(a.tokens)), w.choice(a)
 		for t, chosen := range a.choice {
 			if !chosen {
 				continue
 			}
-			weights[t] = w
+			list[t] = one
 			l.batch.Allowed = append(l.batch.Allowed, a.allowed[t])
 			l.surrogate.Old = append(l.surrogate.Old, a.logProb[t])
 			l.surrogate.Advantage = append(l.surrogate.Advantage, advantages[i][a.at(t)])
 		}
 		if len(a.tokens) > 0 {
-			l.batch.Append(root, a.tokens, weights)
+			l.batch.Append(root, a.tokens, list)
 		}
 	}
 }
@@ -39,31 +43,45 @@ func (g *group) tokens() int {
 	return n
 }
 
-// weigh gives the weight of an answer's choices and the norm of an update of
-// these groups: the loss is sum(weight * loss of a choice) / norm.
-func (o *Options) weigh(groups []group, limit func(k int) int) (weight func(*answer) float32, norm float64) {
-	weight = func(*answer) float32 { return 1 }
+// weights are those of an update: the loss is the sum of weight * loss over
+// choices and judgements, over norm.
+type weights struct {
+	norm      float64
+	choice    func(*answer) float32 // of each choice of an answer
+	judgement float32
+}
+
+// weigh gives the weights of an update of these groups. Judgements have the
+// share of LambdaJudge in it, as a mean over all of them.
+func (o *Options) weigh(groups []group, limit func(k int) int) *weights {
+	w := &weights{choice: func(*answer) float32 { return 1 }}
+	asides := 0
 	for i := range groups {
 		g := &groups[i]
+		asides += len(g.asides)
 		for j := range g.answers {
 			switch o.Normalizer {
 			case ByAnswer:
-				norm++
+				w.norm++
 			case Constant:
-				norm += float64(limit(len(g.slate.Grades)))
+				w.norm += float64(limit(len(g.slate.Grades)))
 			default:
-				norm += float64(g.answers[j].choices())
+				w.norm += float64(g.answers[j].choices())
 			}
 		}
 	}
+	w.norm = max(1, w.norm)
 	if o.Normalizer == ByAnswer {
-		weight = func(a *answer) float32 { return 1 / float32(max(1, a.choices())) }
+		w.choice = func(a *answer) float32 { return 1 / float32(max(1, a.choices())) }
 	}
-	return weight, max(1, norm)
+	if asides > 0 {
+		w.judgement = float32(o.LambdaJudge * w.norm / float64(asides))
+	}
+	return w
 }
 
 // pack cuts groups into micro-batches of up to so many tokens.
-func (o *Options) pack(groups []group, weight func(*answer) float32) []*lot {
+func (o *Options) pack(groups []group, w *weights) []*lot {
 	var lots []*lot
 	for i := range groups {
 		g := &groups[i]
@@ -72,7 +90,7 @@ func (o *Options) pack(groups []group, weight func(*answer) float32) []*lot {
 			lots = append(lots, &lot{surrogate: nn.Surrogate{Low: float32(o.Low), High: float32(o.High), Beta: float32(o.KL), Temperature: float32(o.Temperature)}})
 			last++
 		}
-		lots[last].add(g, g.advantages(o.Deviation), weight)
+		lots[last].add(g, g.advantages(o.Deviation), w)
 	}
 	return lots
 }

@@ -103,9 +103,13 @@ func (s *sampler) show(g *group, n int) error {
 		return err
 	}
 	g.slate.Grades = shown.Grades
-	g.trunk, err = s.build.Prompt(shown, ranks, codes)
+	prompted, err := s.build.Render(shown, ranks, codes)
 	if err != nil {
 		return err
+	}
+	g.trunk = prompted.Tokens
+	if s.opt.LambdaJudge > 0 {
+		g.asides = s.build.Judgements(shown, prompted.Judged, 1)
 	}
 	if !s.opt.Free {
 		opening, err := opening(s.build.Grammar(k))

@@ -36,8 +36,7 @@ func TestRolloutAndTrainingAgree(t *testing.T) {
 		o := options()
 		o.Free, o.Temperature, o.BatchTokens = free, temperature, 400
 		r, groups := sampled(t, o, 9)
-		weight, _ := o.weigh(groups, func(int) int { return 1 })
-		lots := o.pack(groups, weight)
+		lots := o.pack(groups, o.weigh(groups, func(int) int { return 1 }))
 		if len(lots) < 2 {
 			t.Fatalf("free %t: %d micro-batches: this test packs too little", free, len(lots))
 		}

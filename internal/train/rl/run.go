@@ -124,6 +124,11 @@ func (r *Run) start() (*loop, error) {
 	o := &r.Options
 	l := &loop{Run: r, decoder: nn.NewDecoder(r.Model), tape: nn.NewTape(), silent: nn.NewForwardTape()}
 	l.sampler = sampler{engine: engine, build: r.Builder, tok: r.Tokenizer, cases: r.Cases, opt: o}
+	if o.LambdaJudge > 0 {
+		if err := l.decoder.ReadEarly(o.JudgeLayers); err != nil {
+			return nil, err
+		}
+	}
 	if o.KL > 0 {
 		if r.Reference == nil {
 			return nil, fault.Usagef("rl: kl is %g and there is no reference", o.KL)
@@ -252,10 +257,10 @@ func (l *loop) update(groups []group, m *Metrics) (tokens int, err error) {
 // learn makes one optimiser step on groups.
 func (l *loop) learn(groups []group, m *Metrics) (tokens int, err error) {
 	o := &l.Options
-	weight, norm := o.weigh(groups, l.sampler.limit)
+	w := o.weigh(groups, l.sampler.limit)
 	var stats nn.PolicyStats
 	loss := 0.0
-	for _, lot := range o.pack(groups, weight) {
+	for _, lot := range o.pack(groups, w) {
 		if err := l.decoder.Check(&lot.batch); err != nil {
 			return 0, err
 		}
@@ -264,7 +269,7 @@ func (l *loop) learn(groups []group, m *Metrics) (tokens int, err error) {
 			lot.surrogate.Reference = l.reference.LogProbsAt(l.silent, &lot.batch, float32(o.Temperature))
 		}
 		l.tape.Reset()
-		out, s := l.decoder.PolicyLoss(l.tape, &lot.batch, lot.surrogate, float32(norm))
+		out, s := l.decoder.PolicyLoss(l.tape, &lot.batch, lot.surrogate, float32(w.norm))
 		l.tape.Backward(out)
 		loss += float64(out.Value[0])
 		stats.Add(s)

@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
 
+	"github.com/gr2/gr2/internal/infer"
 	"github.com/gr2/gr2/internal/lm"
 	"github.com/gr2/gr2/internal/reward"
 	"github.com/gr2/gr2/internal/train"
@@ -70,6 +72,59 @@ func TestRewardRises(t *testing.T) {
 			t.Errorf("%s: AUC %.3f to %.3f in %d steps", name, first, last, res.Steps)
 		}
 	}
+}
+
+// TestJudgementsBesideRewards: with their loss beside the surrogate the judgements
+// tell the positive, which the reward alone never asks for; and the share they have
+// in the loss is their weight, however many there are.
+func TestJudgementsBesideRewards(t *testing.T) {
+	w := newJudges(t)
+	learn := func(lambda float64) (margin, loss float64) {
+		o := options()
+		o.Steps, o.Prompts, o.Group, o.Validate, o.LambdaJudge, o.JudgeLayers = 80, 4, 2, 100, lambda, 1
+		o.Schedule.LR = 3e-3
+		r := w.run(t, t.TempDir(), o)
+		if _, err := r.Do(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return judgedMargin(t, w, r), rows(t, r.Dir)[0].Loss
+	}
+	without, _ := learn(0)
+	with, loss := learn(1)
+	t.Logf("yes over no of positives less that of negatives: %.3f without, %.3f with", without, with)
+	if without > 1 || with < 3 {
+		t.Errorf("positives are judged %.3f above negatives, and %.3f with the judgements' loss; want nothing, then much", without, with)
+	}
+	// Two updates of a new policy: no surrogate to speak of, and a coin's entropy.
+	if want := math.Ln2; math.Abs(loss-want) > .05 {
+		t.Errorf("the first loss is %.3f, want the %.3f of judgements that know nothing", loss, want)
+	}
+}
+
+// judgedMargin is how much more the model says yes at positives than at negatives.
+func judgedMargin(t *testing.T, w world, r *Run) float64 {
+	t.Helper()
+	e, err := infer.New(r.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	no, yes := w.build.JudgeTokens()
+	var sum, n [2]float64
+	for _, c := range r.Cases {
+		p, err := w.build.Render(c.Slate, nil, c.Evidence)
+		if err != nil {
+			t.Fatal(err)
+		}
+		logits, err := e.NewSession().Judge(p.Tokens, p.Judged, []int32{no, yes}, r.Options.JudgeLayers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, l := range logits {
+			g := c.Slate.Grades[i]
+			sum[g], n[g] = sum[g]+float64(l[1]-l[0]), n[g]+1
+		}
+	}
+	return sum[1]/n[1] - sum[0]/n[0]
 }
 
 // lastIsRight are slates whose last candidate is the positive.
@@ -273,6 +328,7 @@ func TestSettingsAreChecked(t *testing.T) {
 		"reward":     func(r *Run) { r.Options.Reward.Variant = "x" },
 		"reference":  func(r *Run) { r.Options.KL = .1 },
 		"cases":      func(r *Run) { r.Cases = nil },
+		"judgements": func(r *Run) { r.Options.LambdaJudge = 1 },
 	} {
 		r := w.run(t, t.TempDir(), options())
 		spoil(r)
