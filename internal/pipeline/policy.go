@@ -79,8 +79,16 @@ func (w *world) beginning(stage string) (*lm.Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	all, _, err := w.policySlates()
+	if err != nil {
+		return nil, err
+	}
+	longest := 0 // logged slates have any length
+	for _, s := range all {
+		longest = max(longest, len(s.slate.Candidates))
+	}
 	p := lm.Pointing{Layer: w.job.Options.SFT.JudgeLayers}
-	p.From, p.To = builder.ChoiceTokens(w.job.Options.Slates.K)
+	p.From, p.To = builder.ChoiceTokens(longest)
 	p.No, p.Yes = builder.JudgeTokens()
 	return model, model.Point(p, rng.Hash(w.job.Options.Seed, rng.Key("pointer")))
 }
