@@ -233,7 +233,7 @@ func (w *world) rlRun(dir string) (run *rl.Run, slates rlSlates, err error) {
 	return run, rlSlates{Used: len(cases), LeftOut: leftOut, Held: len(valid)}, nil
 }
 
-// rlCases are the slates of SFT that hold both classes, with evidence codes, and
+// rlCases are the slates that hold both classes, with evidence codes, and
 // the number of those that do not.
 func (w *world) rlCases(slates []trainSlate) (usable []rl.Case, leftOut int, err error) {
 	raw, err := w.rawCases(slates)
