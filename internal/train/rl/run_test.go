@@ -177,8 +177,14 @@ func (c *interrupted) Err() error {
 // TestResumedRunEqualsUnbroken: a run that is stopped anywhere, amid its rollouts
 // above all, ends with the weights, choice and curves of one that is not.
 func TestResumedRunEqualsUnbroken(t *testing.T) {
-	w := newWorld(t)
+	testResume(t, newWorld(t), options())
 	o := options()
+	o.Credit, o.LambdaJudge, o.JudgeLayers = ToPlace, 1, 1
+	testResume(t, newJudges(t), o)
+}
+
+func testResume(t *testing.T, w world, o Options) {
+	t.Helper()
 	whole := w.run(t, t.TempDir(), o)
 	whole.Validate = byWeights(whole.Model)
 	want, err := whole.Do(t.Context())
