@@ -3,7 +3,7 @@
 # three seeds (or those in SEEDS), on the synthetic market, Amazon Beauty and Sports, and Beauty under a global time split (or those in
 # DATASETS). SFT has the slates of half of the users and RL those of the others; sft-all is SFT on both, in as many epochs and so twice the
 # steps: what their labels are worth without RL. The linear control of the tables is always fitted on all of them. A seed draws the run, and
-# the market with it. Each cell leaves its report, so that the script goes on where it was stopped; a new FOLDER and no reports begin anew.
+# the market with it. CELLS names some of the cells. Each cell leaves its report, so that the script goes on where it was stopped; a new FOLDER and no reports begin anew.
 # Usage: [GR2_DATA=...] experiments/rl_lift/run.sh [FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -47,7 +47,7 @@ cell() {
 }
 
 for dataset in ${DATASETS:-market beauty sports beauty-time}; do
-  for name in sft rl-from-sft rl-from-midtrain sft-all; do
+  for name in ${CELLS:-sft rl-from-sft rl-from-midtrain sft-all}; do
     settings=()
     case $name in
       rl-from-sft) settings=(--set rl.steps=250) ;;
