@@ -97,6 +97,9 @@ func TestRLRun(t *testing.T) {
 			t.Errorf("no row of %s in\n%s", policy, table)
 		}
 	}
+	if over := "lift over the stage before"; !strings.Contains(string(gr2(t, "eval", "--run", out)), over) {
+		t.Errorf("the table of gr2 eval has no %s", over)
+	}
 	page := string(content(t, out, "report.html"))
 	for _, curve := range []string{
 		"reward.total", "reward.rank", "reward.format", "valid", "ranking.copied", "policy.entropy", "policy.clip_high", "policy.kl", "length",

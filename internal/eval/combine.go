@@ -43,7 +43,7 @@ func Combine(reports []*Report) (*Report, error) {
 
 // meanRow averages rows of the same names; N is the mean number of slates.
 func meanRow(rows []*Row) Row {
-	mean := Row{Order: rows[0].Order, Policy: rows[0].Policy, Slice: rows[0].Slice, Split: rows[0].Split, Metrics: map[string]float64{}}
+	mean := Row{Order: rows[0].Order, Policy: rows[0].Policy, Before: rows[0].Before, Slice: rows[0].Slice, Split: rows[0].Split, Metrics: map[string]float64{}}
 	total := 0
 	for _, r := range rows {
 		total += r.N
@@ -60,6 +60,7 @@ func meanRow(rows []*Row) Row {
 	}
 	mean.Lift, mean.Spread = meanLifts(rows, func(r *Row) map[string]Lift { return r.Lift })
 	mean.OverRival, mean.RivalSpread = meanLifts(rows, func(r *Row) map[string]Lift { return r.OverRival })
+	mean.OverBefore, mean.BeforeSpread = meanLifts(rows, func(r *Row) map[string]Lift { return r.OverBefore })
 	return mean
 }
 

@@ -19,6 +19,7 @@ func runOf(seed uint64, n int, value float64) *Report {
 	policy := row("sft", .2*(1+value))
 	policy.Lift = map[string]Lift{"R@1": {Value: value, Low: value - .1, High: value + .2}}
 	policy.OverRival = map[string]Lift{"R@1": {Value: -value, Low: -value - .1, High: -value + .1}}
+	policy.Before, policy.OverBefore = "midtrain", map[string]Lift{"R@1": {Value: value + 1, Low: value, High: value + 3}}
 	r.Rows = []Row{row(Incoming, .2), policy}
 	return r
 }
@@ -46,7 +47,7 @@ func TestCombineAveragesRuns(t *testing.T) {
 	if err := WriteTable(&out, all); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"3 runs, seeds [1 2 3]", "+30.0% [+20.0, +50.0] ±26.5", "lift over control/linear", "-30.0% [-40.0, -20.0] ±26.5"} {
+	for _, want := range []string{"3 runs, seeds [1 2 3]", "+30.0% [+20.0, +50.0] ±26.5", "lift over control/linear", "-30.0% [-40.0, -20.0] ±26.5", "lift over the stage before", "+130.0% [+30.0, +330.0] ±26.5"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, out.String())
 		}
@@ -71,8 +72,8 @@ func TestCombineRefusesRunsThatDiffer(t *testing.T) {
 
 // What a policy adds to a rival is measured on the same resamples as its lift.
 func TestRowsCompareWithARival(t *testing.T) {
-	back := Policy{"backwards", [][]int{{3, 2, 1, 0}, {3, 2, 1, 0}, {3, 2, 1, 0}, {3, 2, 1, 0}}}
-	same := Policy{"control/linear", [][]int{{0, 1, 2, 3}, {0, 1, 2, 3}, {3, 0, 1, 2}, {0, 1, 2, 3}}}
+	back := Policy{Name: "backwards", Rankings: [][]int{{3, 2, 1, 0}, {3, 2, 1, 0}, {3, 2, 1, 0}, {3, 2, 1, 0}}}
+	same := Policy{Name: "control/linear", Rankings: [][]int{{0, 1, 2, 3}, {0, 1, 2, 3}, {3, 0, 1, 2}, {0, 1, 2, 3}}}
 	rows, err := Rows(Test{Order: "logged", Split: "test", Slates: fourSlates(), Rival: same.Name, Samples: 200, Seed: 1}, []Policy{same, back})
 	if err != nil {
 		t.Fatal(err)
@@ -84,6 +85,26 @@ func TestRowsCompareWithARival(t *testing.T) {
 	for _, policy := range []string{Incoming, same.Name, Oracle} {
 		if row := find(t, rows, policy, Conditional); row.OverRival != nil {
 			t.Errorf("%s is compared with the rival: %v", policy, row.OverRival)
+		}
+	}
+}
+
+// What a stage adds is measured over the policy it began with, and only there.
+func TestRowsCompareWithTheStageBefore(t *testing.T) {
+	sft := Policy{Name: "sft", Rankings: [][]int{{0, 1, 2, 3}, {0, 1, 2, 3}, {3, 0, 1, 2}, {0, 1, 2, 3}}}
+	rl := Policy{Name: "rl", Rankings: [][]int{{3, 2, 1, 0}, {3, 2, 1, 0}, {3, 2, 1, 0}, {3, 2, 1, 0}}, Before: "sft"}
+	other := Policy{Name: "other", Rankings: rl.Rankings, Before: "not measured"}
+	rows, err := Rows(Test{Order: "logged", Split: "test", Slates: fourSlates(), Samples: 200, Seed: 1}, []Policy{sft, rl, other})
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := find(t, rows, "rl", Conditional) // R@1: sft 2 of 3, rl 1 of 3
+	if lift := row.OverBefore["R@1"]; row.Before != "sft" || !near(lift.Value, -.5) || lift.Low > lift.Value || lift.High < lift.Value {
+		t.Errorf("over the stage before, %q: %+v", row.Before, lift)
+	}
+	for _, policy := range []string{Incoming, "sft", "other", Oracle} {
+		if row := find(t, rows, policy, Conditional); row.OverBefore != nil {
+			t.Errorf("%s is compared with a stage before: %v", policy, row.OverBefore)
 		}
 	}
 }

@@ -30,10 +30,16 @@ type Row struct {
 	// OverRival is the same over the row of Test.Rival: what the policy adds to
 	// what a user would pick instead. Absent in that row and in the oracle's.
 	OverRival map[string]Lift `json:"over_rival,omitempty"`
-	// Spread and RivalSpread are the standard deviations of Lift and OverRival
-	// over the runs that Combine put together; absent in the row of one run.
-	Spread      map[string]float64 `json:"spread,omitempty"`
-	RivalSpread map[string]float64 `json:"rival_spread,omitempty"`
+	// OverBefore is the same over the row of the policy Before, from which this
+	// one was trained: what the training stage adds.
+	Before     string          `json:"before,omitempty"`
+	OverBefore map[string]Lift `json:"over_before,omitempty"`
+	// Spread, RivalSpread and BeforeSpread are the standard deviations of Lift,
+	// OverRival and OverBefore over the runs that Combine put together; absent
+	// in the row of one run.
+	Spread       map[string]float64 `json:"spread,omitempty"`
+	RivalSpread  map[string]float64 `json:"rival_spread,omitempty"`
+	BeforeSpread map[string]float64 `json:"before_spread,omitempty"`
 }
 
 // Report is RUN/report.json.

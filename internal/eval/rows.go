@@ -26,10 +26,12 @@ type Test struct {
 }
 
 // Policy is a named set of rankings, Rankings[i] for Test.Slates[i]: full
-// permutations of the candidates' indices.
+// permutations of the candidates' indices. Before names the policy from which
+// it was trained, if that is among those measured; "" is none.
 type Policy struct {
 	Name     string
 	Rankings [][]int
+	Before   string
 }
 
 // Rows measures incoming, then the policies in the order given, then oracle:
@@ -42,9 +44,9 @@ func Rows(t Test, policies []Policy) ([]Row, error) {
 		return nil, err
 	}
 	all := make([]Policy, 0, len(policies)+2)
-	all = append(all, Policy{Incoming, identities(t.Slates)})
+	all = append(all, Policy{Name: Incoming, Rankings: identities(t.Slates)})
 	all = append(all, policies...)
-	all = append(all, Policy{Oracle, OracleRankings(t.Slates)})
+	all = append(all, Policy{Name: Oracle, Rankings: OracleRankings(t.Slates)})
 	named := map[string]bool{}
 	for _, p := range all {
 		if named[p.Name] {
@@ -92,7 +94,7 @@ func (t *Test) checkPolicy(p Policy) error {
 func (t *Test) rows(slice string, policies []Policy) []Row {
 	rows := make([]Row, len(policies))
 	for p := range policies {
-		rows[p] = Row{Order: t.Order, Policy: policies[p].Name, Slice: slice, Split: t.Split, Metrics: map[string]float64{}}
+		rows[p] = Row{Order: t.Order, Policy: policies[p].Name, Before: policies[p].Before, Slice: slice, Split: t.Split, Metrics: map[string]float64{}}
 	}
 	members, total := t.members(slice)
 	var shared table // metrics that are defined on every member
@@ -168,7 +170,8 @@ func (t *Test) fill(rows []Row, b table, total int) {
 		return
 	}
 	sums := metric.Resample(b.columns, total, t.Samples, t.Seed)
-	rival := slices.IndexFunc(rows, func(r Row) bool { return r.Policy == t.Rival })
+	place := func(policy string) int { return slices.IndexFunc(rows, func(r Row) bool { return r.Policy == policy }) }
+	rival := place(t.Rival)
 	for m, name := range b.names {
 		base := m * len(rows)
 		for p := range rows {
@@ -179,6 +182,9 @@ func (t *Test) fill(rows []Row, b table, total int) {
 			put(&rows[p].Lift, name, sums.Lift(base, base+p, metric.Level))
 			if rival > 0 && p != rival && rows[p].Policy != Oracle {
 				put(&rows[p].OverRival, name, sums.Lift(base+rival, base+p, metric.Level))
+			}
+			if before := place(rows[p].Before); before > 0 {
+				put(&rows[p].OverBefore, name, sums.Lift(base+before, base+p, metric.Level))
 			}
 		}
 	}

@@ -39,7 +39,7 @@ func find(t *testing.T, rows []Row, policy, slice string) Row {
 }
 
 func TestRowsByHand(t *testing.T) {
-	backwards := Policy{"backwards", [][]int{{3, 2, 1, 0}, {3, 2, 1, 0}, {3, 2, 1, 0}, {3, 2, 1, 0}}}
+	backwards := Policy{Name: "backwards", Rankings: [][]int{{3, 2, 1, 0}, {3, 2, 1, 0}, {3, 2, 1, 0}, {3, 2, 1, 0}}}
 	test := Test{Order: "logged", Split: "test", Slates: fourSlates(), Events: 6, Samples: 200, Seed: 1}
 	rows, err := Rows(test, []Policy{backwards})
 	if err != nil {
@@ -145,12 +145,12 @@ func TestRowsRefuse(t *testing.T) {
 		{"0 grades", Test{Slates: []market.Slate{ungraded}}, nil},
 		{"only 1 events", Test{Slates: []market.Slate{slate("a", 1), slate("b", 1)}, Events: 1}, nil},
 		{"missing grades", Test{Slates: []market.Slate{slate("a", 0, 1)}, Missing: [][]uint8{nil, nil}}, nil},
-		{"0 rankings for 1 slates", Test{Slates: []market.Slate{slate("a", 0, 1)}}, []Policy{{"p", nil}}},
-		{"not a permutation", Test{Slates: []market.Slate{slate("a", 0, 1)}}, []Policy{{"p", [][]int{{0, 0}}}}},
-		{"not a permutation", Test{Slates: []market.Slate{slate("a", 0, 1)}}, []Policy{{"p", [][]int{{0, 2}}}}},
-		{"not a permutation", Test{Slates: []market.Slate{slate("a", 0, 1)}}, []Policy{{"p", [][]int{{1}}}}},
-		{`called "p"`, Test{Slates: []market.Slate{slate("a", 0, 1)}}, []Policy{{"p", good}, {"p", good}}},
-		{`called "incoming"`, Test{Slates: []market.Slate{slate("a", 0, 1)}}, []Policy{{"incoming", good}}},
+		{"0 rankings for 1 slates", Test{Slates: []market.Slate{slate("a", 0, 1)}}, []Policy{{Name: "p"}}},
+		{"not a permutation", Test{Slates: []market.Slate{slate("a", 0, 1)}}, []Policy{{Name: "p", Rankings: [][]int{{0, 0}}}}},
+		{"not a permutation", Test{Slates: []market.Slate{slate("a", 0, 1)}}, []Policy{{Name: "p", Rankings: [][]int{{0, 2}}}}},
+		{"not a permutation", Test{Slates: []market.Slate{slate("a", 0, 1)}}, []Policy{{Name: "p", Rankings: [][]int{{1}}}}},
+		{`called "p"`, Test{Slates: []market.Slate{slate("a", 0, 1)}}, []Policy{{Name: "p", Rankings: good}, {Name: "p", Rankings: good}}},
+		{`called "incoming"`, Test{Slates: []market.Slate{slate("a", 0, 1)}}, []Policy{{Name: "incoming", Rankings: good}}},
 	} {
 		_, err := Rows(c.test, c.policies)
 		if err == nil || !strings.Contains(err.Error(), c.want) || fault.KindOf(err) != fault.Input {
@@ -182,7 +182,7 @@ func TestRowsAreReproducible(t *testing.T) {
 		shuffled[i] = rng.New(9, uint64(i)).Perm(10)
 	}
 	run := func() string {
-		rows, err := Rows(Test{Order: "logged", Split: "test", Slates: slates, Seed: 4}, []Policy{{"random", shuffled}})
+		rows, err := Rows(Test{Order: "logged", Split: "test", Slates: slates, Seed: 4}, []Policy{{Name: "random", Rankings: shuffled}})
 		if err != nil {
 			t.Fatal(err)
 		}

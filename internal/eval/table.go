@@ -11,8 +11,9 @@ import (
 var liftNames = []string{"R@1", "R@3", "N@3"}
 
 // WriteTable renders the rows of a report as aligned text: for each order,
-// split and slice a table of means, one of lifts over the incoming order and
-// one of lifts over the rival, with intervals. Rows keep the report's order.
+// split and slice a table of means, one of lifts over the incoming order, one
+// of lifts over the rival and one of what each stage adds to the stage before,
+// with intervals. Rows keep the report's order.
 func WriteTable(w io.Writer, r *Report) error {
 	var out strings.Builder
 	if len(r.Seeds) > 0 {
@@ -31,6 +32,10 @@ func WriteTable(w io.Writer, r *Report) error {
 		}
 		if lifts := lifts(group, func(r *Row) (map[string]Lift, map[string]float64) { return r.OverRival, r.RivalSpread }); len(lifts) > 1 {
 			fmt.Fprintf(&out, "lift over %s, 95%% interval\n", r.Rival)
+			align(&out, lifts)
+		}
+		if lifts := lifts(group, func(r *Row) (map[string]Lift, map[string]float64) { return r.OverBefore, r.BeforeSpread }); len(lifts) > 1 {
+			out.WriteString("lift over the stage before, 95% interval\n")
 			align(&out, lifts)
 		}
 	}

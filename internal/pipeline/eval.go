@@ -80,6 +80,7 @@ func (w *world) checkLeaks(split *market.Split, set *orderSet) error {
 // reading is a trained policy read in one way.
 type reading struct {
 	name    string // of its row
+	before  string // the row of the policy from which it was trained, read in the same way; "" is none
 	policy  *rerank.Reranker
 	answers []rerank.Result // on the test slates of one order
 }
@@ -92,20 +93,27 @@ const writtenSuffix = "/" + string(rerank.Generate)
 // by the written ranking where that is another.
 func (w *world) readings() ([]reading, error) {
 	var all []reading
-	for _, stage := range w.job.Options.policyStages() {
+	for i, stage := range w.job.Options.policyStages() {
+		before := ""
+		if i > 0 && w.job.Options.RL.From == StageSFT {
+			before = StageSFT
+		}
 		weights := rerank.Weights(w.job.Options.Eval.Weights)
 		policy, err := rerank.Open(w.job.Root, rerank.OpenOptions{Stage: stage, Weights: weights})
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, reading{name: stage, policy: policy})
+		all = append(all, reading{name: stage, before: before, policy: policy})
 		if w.job.Options.Eval.Decode == string(rerank.Generate) {
 			continue
 		}
 		if policy, err = rerank.Open(w.job.Root, rerank.OpenOptions{Stage: stage, Mode: rerank.Generate, Weights: weights}); err != nil {
 			return nil, err
 		}
-		all = append(all, reading{name: stage + writtenSuffix, policy: policy})
+		if before != "" {
+			before += writtenSuffix
+		}
+		all = append(all, reading{name: stage + writtenSuffix, before: before, policy: policy})
 	}
 	return all, nil
 }
@@ -147,7 +155,7 @@ func (e *evaluation) measure(ctx context.Context, results *eval.Report) error {
 		if r.answers, err = e.rank(ctx, r.policy, e.set.test.Slates, nil, r.name); err != nil {
 			return err
 		}
-		policies = append(policies, eval.Policy{Name: r.name, Rankings: rankings(r.answers)})
+		policies = append(policies, eval.Policy{Name: r.name, Rankings: rankings(r.answers), Before: r.before})
 	}
 	if optimal, err := e.optimal(); err != nil {
 		return err

@@ -30,6 +30,11 @@ func rivalled(r eval.Row, over eval.Lift) eval.Row {
 	return r
 }
 
+func after(r eval.Row, before string, over eval.Lift) eval.Row {
+	r.Before, r.OverBefore = before, map[string]eval.Lift{"R@1": over, "N@3": over}
+	return r
+}
+
 // example is a run with everything in it.
 func example() Data {
 	var points []Point
@@ -50,7 +55,7 @@ func example() Data {
 			row("sasrec", "oracle", "conditional", 1, lift(2.96, 2.7, 3.2)),
 			row("bpr", "incoming", "conditional", .19, nil),
 			row("bpr", "sft", "conditional", .18, lift(-.05, -.09, -.01)),
-			row("bpr", "rl", "conditional", .19, lift(.01, -.03, .05)),
+			after(row("bpr", "rl", "conditional", .19, lift(.01, -.03, .05)), "sft", eval.Lift{Value: .063, Low: .02, High: .11}),
 			row("sasrec", "incoming", "end_to_end", .02, nil),
 			row("sasrec", "sft", "end_to_end", .024, lift(.18, .12, .25)),
 		}, Probes: map[string]any{
@@ -99,7 +104,7 @@ func TestShowsEverything(t *testing.T) {
 		"sft over the sasrec order: R@1 +18.0% [12.1, 24.9], better (n = 1847).",
 		"rl over the bpr order: R@1 +1.0% [−3.0, 5.0], cannot be told from no change",
 		">0.2523<", `class="good">+18.0% [12.1, 24.9]<`, `class="bad">−5.0% [−9.0, −1.0]<`, `class="even">+1.0%`,
-		"over the linear control: R@1 −2.1% [−6.0, 2.0], N@3 −2.1%", "all events, also those", "rank fusion, nothing trained",
+		"over the linear control: R@1 −2.1% [−6.0, 2.0], N@3 −2.1%", "over sft: R@1 +6.3% [2.0, 11.0]", "all events, also those", "rank fusion, nothing trained",
 		"copy_rate", ">0.031<", "−0.01 [−0.02, 0.001]", `<td class="good">1<`, `<td class="bad">yes<`, "id_order / id_largest",
 		"Full catalog, test", ".0814",
 		"midtrain", `aria-label="loss of midtrain from 7 at step 0 to`,

@@ -19,7 +19,7 @@ type resultTable struct {
 type resultRow struct {
 	Policy  string
 	Meaning string
-	Rival   string // what it adds to the rival
+	Against string // what it adds to the rival and to the stage before
 	Class   string // base (incoming), limit (oracle) or ""
 	N       int
 	Cells   []cell
@@ -65,7 +65,7 @@ func newResultTable(rows []eval.Row) resultTable {
 		}
 	}
 	for _, r := range rows {
-		row := resultRow{Policy: r.Policy, Meaning: policyMeaning(r.Policy), Rival: rivalText(r), N: r.N}
+		row := resultRow{Policy: r.Policy, Meaning: policyMeaning(r.Policy), Against: againstText(r), N: r.N}
 		switch r.Policy {
 		case eval.Incoming:
 			row.Class = "base"
@@ -83,14 +83,23 @@ func newResultTable(rows []eval.Row) resultTable {
 // writtenSuffix marks the row of a policy that is read by the ranking it writes.
 const writtenSuffix = "/generate"
 
-// rivalText says what a policy adds to what a user would pick instead.
-func rivalText(r eval.Row) string {
-	r1, known := r.OverRival["R@1"]
-	n3, also := r.OverRival["N@3"]
-	if !known || !also || strings.HasPrefix(r.Policy, "control/") {
+// againstText says what a policy adds to what a user would pick instead, and to
+// the policy from which it was trained.
+func againstText(r eval.Row) string {
+	if strings.HasPrefix(r.Policy, "control/") {
 		return ""
 	}
-	return fmt.Sprintf("over the linear control: R@1 %s, N@3 %s", liftText(r1), liftText(n3))
+	var parts []string
+	for _, base := range []struct {
+		name string
+		lift map[string]eval.Lift
+	}{{"the linear control", r.OverRival}, {r.Before, r.OverBefore}} {
+		r1, known := base.lift["R@1"]
+		if n3, also := base.lift["N@3"]; known && also {
+			parts = append(parts, fmt.Sprintf("over %s: R@1 %s, N@3 %s", base.name, liftText(r1), liftText(n3)))
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
 func newCell(r eval.Row, metric string) cell {
