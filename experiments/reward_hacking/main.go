@@ -1,5 +1,5 @@
 // Command reward_hacking puts the curves of the rewards side by side: tables on
-// standard output, and experiments/reward_hacking/form.svg and copy.svg.
+// standard output, and a figure of each part, as experiments/reward_hacking/form.svg.
 //
 //	go run ./experiments/reward_hacking
 package main
@@ -41,7 +41,7 @@ var (
 	reward  = curve{"reward", func(s *step) float64 { return s.Reward.Total }}
 )
 
-// part is one half of the experiment.
+// part is one setting of the experiment.
 type part struct {
 	name, title string
 	width       int // steps that share a point
@@ -49,8 +49,10 @@ type part struct {
 }
 
 var parts = []part{
-	{"form", "free decoding, slates of 5", 10, []curve{copied, valid, auc, reward}},
-	{"copy", "under the grammar, slates of 10", 25, []curve{copied, perfect, auc, reward}},
+	{"form", "synthetic market, free decoding, slates of 5", 10, []curve{copied, valid, auc, reward}},
+	{"copy", "synthetic market, under the grammar, slates of 10", 25, []curve{copied, perfect, auc, reward}},
+	{"copy-beauty", "Amazon Beauty, under the grammar", 25, []curve{copied, perfect, auc, reward}},
+	{"copy-sports", "Amazon Sports and Outdoors, under the grammar", 25, []curve{copied, perfect, auc, reward}},
 }
 
 func main() {
@@ -60,6 +62,10 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
+		if seeds == 0 {
+			fmt.Printf("%s: not run\n\n", p.title)
+			continue
+		}
 		p.print(runs, seeds)
 		if err := os.WriteFile(filepath.Join(folder, p.name+".svg"), []byte(p.draw(runs)), 0o644); err != nil {
 			log.Fatal(err)
@@ -67,7 +73,8 @@ func main() {
 	}
 }
 
-// read is the rows of each reward's runs, and how many seeds all rewards have.
+// read is the rows of each reward's runs, and how many seeds all rewards have: 0
+// where the part has not been run.
 func (p *part) read() (runs map[string][][]step, seeds int, err error) {
 	runs = map[string][][]step{}
 	for _, v := range variants {
@@ -76,10 +83,7 @@ func (p *part) read() (runs map[string][][]step, seeds int, err error) {
 		if err != nil {
 			return nil, 0, err
 		}
-		if len(files) == 0 {
-			return nil, 0, fmt.Errorf("no %s: run %s/run.sh, from the root of the repository", pattern, folder)
-		}
-		if seeds != 0 && len(files) != seeds {
+		if v != variants[0] && len(files) != seeds {
 			return nil, 0, fmt.Errorf("%s: %d runs, another reward has %d: run %s/run.sh to the end", pattern, len(files), seeds, folder)
 		}
 		seeds = len(files)

@@ -1,39 +1,54 @@
 #!/usr/bin/env bash
-# The hacks of a reward and what the conditional ones do to them, on the synthetic market: naive sum, A, B and C from the same policy, slates
-# shown in the incoming order, so that it can be echoed.
-#   form  free decoding, slates of 5: what is paid for answers that are no ranking
-#   copy  under the grammar, slates of 10: what is paid for the incoming order
+# The hacks of a reward and what the conditional ones do to them: naive sum, A, B and C from the same policy, slates shown in the incoming
+# order, so that it can be echoed.
+#   form         the synthetic market, free decoding, slates of 5: what is paid for answers that are no ranking
+#   copy         the synthetic market, under the grammar, slates of 10: what is paid for the incoming order
+#   copy-beauty  Amazon Beauty, under the grammar: the same on real slates
+#   copy-sports  Amazon Sports and Outdoors
 # Each cell leaves its report and its curves, so that the script goes on where it was stopped.
-# Usage: experiments/reward_hacking/run.sh [FOLDER]; SEEDS and PARTS choose among them. Twenty minutes a seed on 2 idle cores.
+# Usage: [GR2_DATA=...] experiments/reward_hacking/run.sh [FOLDER]; SEEDS and PARTS choose among them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=${1:-runs/reward_hacking}
+case ${PARTS:-copy-beauty} in *beauty* | *sports*) : "${GR2_DATA:?names the folder of the data sets (README.md)}" ;; esac
 results=experiments/reward_hacking
 mkdir -p "$out"
 go build -o "$out/gr2" ./cmd/gr2
 
-cell() { # PART SLATE SEED REWARD
-  local part=$1 seed=$3 reward=$4
-  local result=$results/$part-seed-$seed-$reward base=$out/$part-seed-$seed data=$out/market-$2-$seed run=$out/$part-seed-$seed-$reward
+# place PART: the folder of its data, made if need be; preset and config.
+place() {
+  preset=nano config=$results/$1.yaml
+  case $1 in
+    form) data=$out/market-5-$seed make=(data synth --k 5 --seed "$seed") ;;
+    copy) data=$out/market-10-$seed make=(data synth --k 10 --seed "$seed") ;;
+    copy-beauty) data=$out/beauty make=(data import amazon --name amazon-beauty --reviews "$GR2_DATA/amazon_beauty/Beauty_5.json.gz" --meta "$GR2_DATA/amazon_beauty/meta_Beauty.json.gz") ;;
+    copy-sports) data=$out/sports make=(data import amazon --name amazon-sports --reviews "$GR2_DATA/amazon_sports/Sports_and_Outdoors_5.json.gz" --meta "$GR2_DATA/amazon_sports/meta_Sports_and_Outdoors.json.gz") ;;
+    *) echo "no part $1: use form, copy, copy-beauty or copy-sports" >&2; exit 2 ;;
+  esac
+  case $1 in *beauty | *sports) preset=small config=$results/copy-amazon.yaml ;; esac
+  [ -f "$data/manifest.json" ] || "$out/gr2" "${make[@]}" --out "$data"
+}
+
+cell() { # PART REWARD
+  local part=$1 reward=$2
+  local result=$results/$part-seed-$seed-$reward base=$out/$part-seed-$seed run=$out/$part-seed-$seed-$reward
   [ -f "$result.json" ] && return
-  [ -f "$data/manifest.json" ] || "$out/gr2" data synth --k "$2" --seed "$seed" --out "$data"
-  "$out/gr2" train sft --data "$data" --out "$base" --preset nano -c "$results/$part.yaml" --seed "$seed"
+  place "$part"
+  "$out/gr2" train sft --data "$data" --out "$base" --preset $preset -c "$config" --seed "$seed"
   if [ ! -d "$run" ]; then
     rm -rf "$run.part"
     cp -r "$base" "$run.part"
     mv "$run.part" "$run"
   fi
-  "$out/gr2" run --data "$data" --out "$run" --preset nano -c "$results/$part.yaml" --seed "$seed" --set rl.reward="$reward" >"$run.txt"
+  "$out/gr2" run --data "$data" --out "$run" --preset $preset -c "$config" --seed "$seed" --set rl.reward="$reward" >"$run.txt"
   cp "$run/rl/state/metrics.jsonl" "$result.metrics.jsonl"
   "$out/gr2" eval --run "$run" --json >"$result.part"
   mv "$result.part" "$result.json"
 }
 
 for seed in ${SEEDS:-1 2 3}; do
-  for part in ${PARTS:-form copy}; do
-    for reward in naive a b c; do
-      if [ "$part" = form ]; then cell form 5 "$seed" "$reward"; else cell copy 10 "$seed" "$reward"; fi
-    done
+  for part in ${PARTS:-form copy copy-beauty copy-sports}; do
+    for reward in naive a b c; do cell "$part" "$reward"; done
   done
 done
 go run ./experiments/reward_hacking >"$results/table.txt"

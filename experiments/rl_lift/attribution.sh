@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# What moves the lift most, on Amazon Beauty: the runs of run.sh with one thing taken away or made another, three seeds (or those in SEEDS).
+# CELLS names some of the cells. Those that begin with sft differ before reinforcement learning and are to be compared with beauty-sft, those
+# that begin with rl differ in it and are to be compared with beauty-rl-from-sft. Needs the run folders that run.sh left in FOLDER.
+# Usage: GR2_DATA=... experiments/rl_lift/attribution.sh [FOLDER]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+out=${1:-runs/rl_lift}
+results=experiments/rl_lift
+
+settings() { # CELL: what is set otherwise
+  case $1 in
+    sft-no-evidence) echo prompt.evidence=false ;;
+    sft-no-text) echo prompt.title=false prompt.brand=false ;;
+    sft-no-midtraining) echo midtrain.epochs=0 ;;
+    sft-half-width) echo model.hidden=64 model.intermediate=176 ;;
+    sft-double-width) echo model.hidden=256 model.heads=8 model.kv_heads=8 model.intermediate=704 ;;
+    sft-fifth-of-slates) echo sft.user_share=0.1 ;;
+    sft-no-teacher) echo sft.teacher_epochs=0 ;;
+    sft-no-pointer) echo sft.pointer=false ;;
+    rl-group-4) echo rl.steps=250 rl.group=4 ;;
+    rl-naive) echo rl.steps=250 rl.reward=naive ;;
+    rl-auc) echo rl.steps=250 rl.metric=auc ;;
+    rl-credit-answer) echo rl.steps=250 rl.credit=answer ;;
+    rl-rewards-alone) echo rl.steps=250 rl.lambda_judge=0 rl.lr=0.0001 ;;
+    *) echo "no cell $1" >&2; return 2 ;;
+  esac
+}
+
+cell() { # CELL
+  local result=$results/beauty-seed-$seed-$1.json run=$out/beauty-$seed-$1 from=sft set=() changes
+  [ -f "$result" ] && return
+  case $1 in rl-*) from=rl-from-sft ;; esac
+  changes=$(settings "$1")
+  for change in $changes; do set+=(--set "$change"); done
+  if [ ! -d "$run" ]; then
+    rm -rf "$run.part"
+    cp -r "$out/beauty-$seed-$from" "$run.part"
+    rm -rf "$run.part/rl" "$run.part/eval"
+    mv "$run.part" "$run"
+  fi
+  "$out/gr2" run --data "$out/beauty" --out "$run" --preset small -c "$results/amazon.yaml" --seed "$seed" "${set[@]}" >"$run.txt"
+  "$out/gr2" eval --run "$run" --json >"$result.part"
+  mv "$result.part" "$result"
+}
+
+for name in ${CELLS:-sft-no-evidence sft-no-text sft-no-midtraining sft-half-width sft-double-width sft-fifth-of-slates sft-no-teacher sft-no-pointer rl-group-4 rl-naive rl-auc rl-credit-answer rl-rewards-alone}; do
+  runs=()
+  for seed in ${SEEDS:-1 2 3}; do
+    cell "$name"
+    runs+=(--run "$out/beauty-$seed-$name")
+  done
+  "$out/gr2" eval "${runs[@]}" >"$results/beauty-$name.txt"
+done
