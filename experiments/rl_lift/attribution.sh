@@ -52,3 +52,4 @@ for name in ${CELLS:-sft-no-evidence sft-no-text sft-no-midtraining sft-half-wid
   done
   "$out/gr2" eval "${runs[@]}" >"$results/beauty-$name.txt"
 done
+go run ./experiments/rl_lift >"$results/table.md"

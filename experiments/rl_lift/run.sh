@@ -62,4 +62,5 @@ for dataset in ${DATASETS:-market beauty sports beauty-time}; do
     "$out/gr2" eval "${runs[@]}" >"$results/$dataset-$name.txt"
   done
 done
+go run ./experiments/rl_lift >"$results/table.md"
 { git rev-parse HEAD; go version; grep -m1 'model name' /proc/cpuinfo || true; nproc; date -u +%F; } >"$results/made.txt"

@@ -1,0 +1,227 @@
+// Command rl_lift prints the tables of the experiment from the reports that
+// run.sh and attribution.sh have left in its folder:
+//
+//	go run ./experiments/rl_lift
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/gr2/gr2/internal/eval"
+)
+
+const folder = "experiments/rl_lift"
+
+// datasets are those of run.sh, with the lifts that its issue asks for.
+var datasets = []struct {
+	name, title string
+	targets     []target
+}{
+	{"market", "Synthetic market, 6,000 users", nil},
+	{"beauty", "Amazon Beauty, leave-one-out", goals},
+	{"sports", "Amazon Sports and Outdoors, leave-one-out", goals},
+	{"beauty-time", "Amazon Beauty, global time split", nil},
+}
+
+// target is a lift over the incoming order in percent, R@1, R@3 and N@3: the
+// gate, the aim, and what feature models reach with the same evidence on slates
+// of their own.
+type target struct {
+	order              string
+	gate, aim, ceiling [3]float64
+}
+
+var goals = []target{
+	{"sasrec", [3]float64{18, 7, 10}, [3]float64{45, 17, 24}, [3]float64{52, 21, 29}},
+	{"blend", [3]float64{7, 7, 7}, [3]float64{18.7, 16, 17}, [3]float64{24, 20, 22}},
+	{"bpr", [3]float64{25, 12, 16}, [3]float64{86, 41, 53}, [3]float64{95, 46, 59}},
+}
+
+var metrics = [3]string{"R@1", "R@3", "N@3"}
+
+// line is a row of the table of a data set: a policy of a cell.
+type line struct{ cell, policy, title string }
+
+var lines = []line{
+	{"rl-from-sft", "control/rrf-title", "untrained fusion, title"},
+	{"rl-from-sft", "control/rrf-knn-title", "untrained fusion, item-kNN and title"},
+	{"rl-from-sft", "control/linear", "linear control"},
+	{"rl-from-sft", "sft", "SFT"},
+	{"rl-from-sft", "rl", "RL from SFT"},
+	{"rl-from-midtrain", "rl", "RL from mid-training"},
+	{"sft-all", "sft", "SFT on RL's slates too"},
+	{"rl-from-sft", "bayes", "Bayes-optimal order"},
+}
+
+// changes are the cells of attribution.sh.
+var changes = []struct{ cell, title string }{
+	{"sft-no-evidence", "no evidence tokens"},
+	{"sft-no-text", "no title, no brand"},
+	{"sft-no-midtraining", "no mid-training"},
+	{"sft-half-width", "half the width"},
+	{"sft-double-width", "double the width"},
+	{"sft-fifth-of-slates", "a fifth of the slates"},
+	{"sft-no-teacher", "labels alone, no teacher"},
+	{"sft-no-pointer", "no head that points"},
+	{"rl-group-4", "G 4 instead of 16"},
+	{"rl-naive", "naive sum instead of `a`"},
+	{"rl-auc", "AUC instead of NDCG"},
+	{"rl-credit-answer", "credit by answer"},
+	{"rl-rewards-alone", "rewards alone, lr 1e-4"},
+}
+
+func main() {
+	log.SetFlags(0)
+	fmt.Println("Lift over the incoming order in percent, conditional, test: means over the seeds, mean bounds of the paired 95% intervals, ± the standard deviation over the seeds.")
+	for _, d := range datasets {
+		if err := print(d.name, d.title, d.targets); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if err := attribute(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// read combines the seeds of a cell; nil where there are none.
+func read(dataset, cell string) (*eval.Report, error) {
+	files, err := filepath.Glob(filepath.Join(folder, dataset+"-seed-*-"+cell+".json"))
+	if err != nil || len(files) == 0 {
+		return nil, err
+	}
+	return combine(files)
+}
+
+func combine(files []string) (*eval.Report, error) {
+	var reports []*eval.Report
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		var r eval.Report
+		if err := json.Unmarshal(content, &r); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		reports = append(reports, &r)
+	}
+	return eval.Combine(reports)
+}
+
+func print(name, title string, targets []target) error {
+	cells := map[string]*eval.Report{}
+	for _, l := range lines {
+		r, err := read(name, l.cell)
+		if err != nil {
+			return err
+		}
+		cells[l.cell] = r
+	}
+	first := cells["rl-from-sft"]
+	if first == nil {
+		return nil
+	}
+	fmt.Printf("\n## %s\n\n| incoming order | n | policy | seeds | R@1 | R@3 | N@3 | N@3 over the linear control | N@3 over SFT |\n|---|---|---|---|---|---|---|---|---|\n", title)
+	for _, order := range orders(first) {
+		for _, l := range lines {
+			r := cells[l.cell]
+			if r == nil {
+				continue
+			}
+			row := r.Find(order, l.policy, eval.Conditional, "test")
+			if row == nil {
+				continue
+			}
+			fmt.Printf("| %s | %d | %s | %s |", order, row.N, l.title, strings.Trim(fmt.Sprint(r.Seeds), "[]"))
+			for _, m := range metrics {
+				fmt.Printf(" %s |", cellOf(row.Lift, row.Spread, m))
+			}
+			fmt.Printf(" %s | %s |\n", cellOf(row.OverRival, row.RivalSpread, "N@3"), cellOf(row.OverBefore, row.BeforeSpread, "N@3"))
+		}
+		for _, t := range targets {
+			if t.order != order {
+				continue
+			}
+			for _, g := range []struct {
+				name  string
+				lifts [3]float64
+			}{{"gate", t.gate}, {"aim", t.aim}, {"ceiling of feature models on Beauty", t.ceiling}} {
+				fmt.Printf("| %s | | *%s* | | %+g | %+g | %+g | | |\n", order, g.name, g.lifts[0], g.lifts[1], g.lifts[2])
+			}
+		}
+	}
+	return nil
+}
+
+// orders are those of a report, in its order.
+func orders(r *eval.Report) []string {
+	var all []string
+	for _, row := range r.Rows {
+		if !slices.Contains(all, row.Order) {
+			all = append(all, row.Order)
+		}
+	}
+	return all
+}
+
+func cellOf(lifts map[string]eval.Lift, spread map[string]float64, metric string) string {
+	l, known := lifts[metric]
+	if !known {
+		return ""
+	}
+	return fmt.Sprintf("%+.1f [%+.1f, %+.1f] ±%.1f", 100*l.Value, 100*l.Low, 100*l.High, 100*spread[metric])
+}
+
+// attribute prints what each change does to the lifts of its policy: SFT's, or
+// RL's where the change is one of RL. Base and change are of the same seeds.
+func attribute() error {
+	var out strings.Builder
+	for _, c := range changes {
+		policy, base := "sft", "sft"
+		if strings.HasPrefix(c.cell, "rl-") {
+			policy, base = "rl", "rl-from-sft"
+		}
+		changed, err := read("beauty", c.cell)
+		if err != nil {
+			return err
+		}
+		if changed == nil {
+			continue
+		}
+		whole, err := readSeeds("beauty", base, changed.Seeds)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&out, "| %s | %s | %s |", strings.ToUpper(policy), c.title, strings.Trim(fmt.Sprint(changed.Seeds), "[]"))
+		total := 0.0
+		for _, t := range goals {
+			before := whole.Find(t.order, policy, eval.Conditional, "test")
+			after := changed.Find(t.order, policy, eval.Conditional, "test")
+			if before == nil || after == nil {
+				return fmt.Errorf("%s: no row of %s on the %s order", c.cell, policy, t.order)
+			}
+			fmt.Fprintf(&out, " %+.1f -> %+.1f |", 100*before.Lift["N@3"].Value, 100*after.Lift["N@3"].Value)
+			total += 100 * (after.Lift["N@3"].Value - before.Lift["N@3"].Value) / float64(len(goals))
+		}
+		fmt.Fprintf(&out, " %+.1f |\n", total)
+	}
+	if out.Len() > 0 {
+		fmt.Print("\n## What moves it: Amazon Beauty, lift in N@3 as it is and after one change\n\n| stage | change | seeds | sasrec | blend | bpr | mean difference |\n|---|---|---|---|---|---|---|\n", out.String())
+	}
+	return nil
+}
+
+// readSeeds combines those seeds of a cell.
+func readSeeds(dataset, cell string, seeds []uint64) (*eval.Report, error) {
+	var files []string
+	for _, seed := range seeds {
+		files = append(files, filepath.Join(folder, fmt.Sprintf("%s-seed-%d-%s.json", dataset, seed, cell)))
+	}
+	return combine(files)
+}
