@@ -30,8 +30,11 @@ type Output struct {
 	// the grammar allowed, at temperature 1 or as Sampler.Tempered says, and
 	// without nucleus; 0 where forced.
 	LogProbs []float32
-	Forced   int    // tokens that were the only choice
-	Finish   string // FinishGrammar, FinishStop or FinishLength
+	// Spread are those of all tokens that were allowed, in their order, where
+	// Request.Spread asks for them; nil where forced.
+	Spread [][]float32
+	Forced int    // tokens that were the only choice
+	Finish string // FinishGrammar, FinishStop or FinishLength
 }
 
 // Request asks for a sequence to be extended by up to Max tokens: until Grammar
@@ -42,13 +45,14 @@ type Request struct {
 	Sampler Sampler
 	Stop    int32 // negative: none
 	Max     int
+	Spread  bool // also return the log-probabilities of what was not chosen
 }
 
 // Generate extends the sequence as Request says. Forced tokens cost no step of
 // their own: they are read in one block, once a choice depends on them. On an
 // error the tokens produced before it are returned, and are part of the sequence.
 func (s *Session) Generate(g Grammar, sm Sampler, stop int32, max int) (Output, error) {
-	d := decoding{Request: Request{s, g, sm, stop, max}}
+	d := decoding{Request: Request{Session: s, Grammar: g, Sampler: sm, Stop: stop, Max: max}}
 	if err := sm.validate(); err != nil {
 		return Output{}, err
 	}
@@ -74,7 +78,7 @@ type decoding struct {
 func (d *decoding) settle() bool {
 	for !d.asked && d.err == nil && !d.finished() {
 		c := &d.Session.choice
-		c.allowed = c.allowed[:0]
+		c.allowed, c.spread = c.allowed[:0], d.Request.Spread
 		if d.Grammar != nil {
 			c.allowed = d.Grammar.Allowed(c.allowed)
 			if d.err = d.checkAllowed(); d.err != nil {
@@ -85,7 +89,7 @@ func (d *decoding) settle() bool {
 			d.asked = true
 			break
 		}
-		if d.append(c.allowed[0], 0) {
+		if d.append(pick{token: c.allowed[0]}) {
 			d.out.Forced++
 		}
 	}
@@ -156,21 +160,24 @@ func (d *decoding) take(p pick) {
 		return
 	}
 	d.asked = false
-	d.append(p.token, p.logProb)
+	d.append(p)
 }
 
 // append appends one token to the output and, unread, to the sequence, unless
 // the grammar refuses it.
-func (d *decoding) append(tok int32, logProb float32) bool {
+func (d *decoding) append(p pick) bool {
 	if d.Grammar != nil {
-		if err := d.Grammar.Advance(tok); err != nil {
-			d.fail(fmt.Errorf("infer: the grammar refused token %d, which it had allowed: %w", tok, err))
+		if err := d.Grammar.Advance(p.token); err != nil {
+			d.fail(fmt.Errorf("infer: the grammar refused token %d, which it had allowed: %w", p.token, err))
 			return false
 		}
 	}
-	d.Session.pending = append(d.Session.pending, tok)
-	d.out.Tokens = append(d.out.Tokens, tok)
-	d.out.LogProbs = append(d.out.LogProbs, logProb)
+	d.Session.pending = append(d.Session.pending, p.token)
+	d.out.Tokens = append(d.out.Tokens, p.token)
+	d.out.LogProbs = append(d.out.LogProbs, p.logProb)
+	if d.Request.Spread {
+		d.out.Spread = append(d.out.Spread, p.spread)
+	}
 	return true
 }
 

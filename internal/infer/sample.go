@@ -37,12 +37,14 @@ type choice struct {
 	scores  []float32 // logits of the allowed tokens
 	weights []float32 // unnormalised probabilities of the same
 	order   []int     // positions of the larger weights, by falling weight
+	spread  bool      // picks have the log-probabilities of all allowed tokens
 }
 
 // pick is the outcome of one decision.
 type pick struct {
 	token   int32
 	logProb float32 // among the allowed tokens
+	spread  []float32
 	err     error
 }
 
@@ -69,9 +71,17 @@ func (c *choice) pick(scores []float32, sm Sampler) pick {
 	if sm.Temperature > 0 {
 		at, mass = c.sample(scores, top, sm)
 	}
-	p := pick{token: int32(at), logProb: scores[at] - total}
+	p := pick{token: int32(at)}
+	logProb := func(v float32) float32 { return v - total }
 	if sm.Tempered && sm.Temperature > 0 {
-		p.logProb = float32(float64(scores[at]-top)/sm.Temperature - math.Log(mass))
+		logProb = func(v float32) float32 { return float32(float64(v-top)/sm.Temperature - math.Log(mass)) }
+	}
+	p.logProb = logProb(scores[at])
+	if c.spread {
+		p.spread = make([]float32, len(scores))
+		for i, v := range scores {
+			p.spread[i] = logProb(v)
+		}
 	}
 	if len(c.allowed) > 0 {
 		p.token = c.allowed[at]

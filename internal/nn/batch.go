@@ -62,6 +62,22 @@ func (b *Batch) Append(parent int, tokens []int32, weights []float32) (doc int) 
 	return doc
 }
 
+// Weigh adds a prediction beside those of Append: that of target in the place of
+// token at of a document, among what is allowed. The caller keeps Allowed as for
+// Ask.
+func (b *Batch) Weigh(doc, at int, target int32, allowed []int32, weight float32) {
+	row := b.Docs[doc] + int32(at) - 1
+	if at == 0 {
+		_, end := b.span(int(b.Parents[doc]))
+		row = int32(end - 1)
+	}
+	b.Rows, b.Targets, b.Weights = append(b.Rows, row), append(b.Targets, target), append(b.Weights, weight)
+	b.Allowed = append(b.Allowed, allowed)
+	if b.Early != nil {
+		b.Early = append(b.Early, false)
+	}
+}
+
 // Ask adds an early prediction: that of target behind token at of a document, among
 // what is allowed. The batch must be made by Append and Ask, and whoever asks keeps
 // Allowed for the other predictions, before and after.

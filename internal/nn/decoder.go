@@ -3,6 +3,7 @@ package nn
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/gr2/gr2/internal/lm"
 	"github.com/gr2/gr2/internal/rng"
@@ -147,10 +148,33 @@ func (d *Decoder) hidden(t *Tape, b *Batch, rows, early []int32) (last, below *V
 	}
 	l := &d.layers[top]
 	a := d.attend(t, l, x, b.Pos, docs)
-	if !everyRow(rows, x.Rows) {
-		x, a = t.Rows(x, rows), t.Rows(a, rows)
+	if everyRow(rows, x.Rows) {
+		return t.RMSNorm(d.transform(t, l, x, a), d.norm, float32(d.cfg.NormEps)), below
 	}
-	return t.RMSNorm(d.transform(t, l, x, a), d.norm, float32(d.cfg.NormEps)), below
+	once, at := distinct(t, rows)
+	x, a = t.Rows(x, once), t.Rows(a, once)
+	last = t.RMSNorm(d.transform(t, l, x, a), d.norm, float32(d.cfg.NormEps))
+	if at != nil {
+		last = t.Rows(last, at)
+	}
+	return last, below
+}
+
+// distinct is each of the rows once, and where in them each one stands; nil where
+// there are no others. The choices after one prompt, and all that is learnt of one
+// choice, share a row.
+func distinct(t *Tape, rows []int32) (once, at []int32) {
+	once = append(t.ints.take(len(rows)), rows...)
+	slices.Sort(once)
+	if once = slices.Compact(once); len(once) == len(rows) {
+		return rows, nil
+	}
+	at = t.ints.take(len(rows))
+	for _, r := range rows {
+		n, _ := slices.BinarySearch(once, r)
+		at = append(at, int32(n))
+	}
+	return once, at
 }
 
 // attend is the attention of one layer before its output projection.

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"math"
+	"slices"
 
 	"github.com/gr2/gr2/internal/kernel"
 )
@@ -26,6 +27,7 @@ var defaultLimits = limits{chunk: 1 << 22, kept: 1 << 24, queries: 96, keys: 512
 type headLoss struct {
 	x, y    *Var
 	w       *Param
+	few     *Var // the rows that w stands for, where it is a part of the vocabulary
 	targets []int32
 	allowed [][]int32 // by row; nil for the whole vocabulary
 	weights []float32
@@ -72,8 +74,56 @@ func (t *Tape) newHead(x *Var, w *Param, targets []int32, allowed [][]int32) *he
 	if allowed != nil {
 		want("allowed tokens", x.Rows, len(allowed))
 	}
-	return t.heads.put(headLoss{x: x, w: w, targets: targets, allowed: allowed, sharp: 1, logProb: t.mem.take(x.Rows),
-		chunk: min(max(1, t.limits.chunk/w.Rows), max(1, x.Rows))})
+	o := headLoss{x: x, w: w, targets: targets, allowed: allowed, sharp: 1, logProb: t.mem.take(x.Rows)}
+	if tokens := t.union(allowed, w.Rows/2); tokens != nil {
+		o.narrow(t, tokens)
+	}
+	o.chunk = min(max(1, t.limits.chunk/o.w.Rows), max(1, x.Rows))
+	return t.heads.put(o)
+}
+
+// union is all tokens that some row allows, ascending; nil where a row allows every
+// token, or where they are more than most: a grammar leaves a choice among a few.
+func (t *Tape) union(allowed [][]int32, most int) []int32 {
+	n := 0
+	for _, list := range allowed {
+		if len(list) == 0 {
+			return nil
+		}
+		n += len(list)
+	}
+	if n == 0 {
+		return nil
+	}
+	all := t.ints.take(n)
+	for _, list := range allowed {
+		all = append(all, list...)
+	}
+	slices.Sort(all)
+	if all = slices.Compact(all); len(all) > most {
+		return nil
+	}
+	return all
+}
+
+// narrow puts the rows of these tokens in the place of the vocabulary and their
+// numbers in that of the tokens.
+func (o *headLoss) narrow(t *Tape, tokens []int32) {
+	o.few = t.Embed(o.w, tokens)
+	o.w = t.params.put(Param{Rows: len(tokens), Cols: o.w.Cols, Value: o.few.Value, Grad: o.few.Grad, Frozen: o.few.Grad == nil})
+	number := func(token int32) int32 {
+		n, _ := slices.BinarySearch(tokens, token)
+		return int32(n)
+	}
+	targets, allowed := t.ints.take(len(o.targets)), t.allowed.take(len(o.allowed))
+	for i, token := range o.targets {
+		few := t.ints.take(len(o.allowed[i]))
+		for _, other := range o.allowed[i] {
+			few = append(few, number(other))
+		}
+		targets, allowed = append(targets, number(token)), append(allowed, few)
+	}
+	o.targets, o.allowed = targets, allowed
 }
 
 // keep makes room for the probabilities where they are wanted and not too many.
@@ -152,6 +202,9 @@ var minusInf = float32(math.Inf(-1))
 
 func (o *headLoss) backward(t *Tape) {
 	o.beta = o.x.beta()
+	if o.few != nil {
+		o.few.open()
+	}
 	at := t.mem.at
 	buffer := o.buffer(t)
 	for o.from = 0; o.from < o.x.Rows; o.from += o.chunk {

@@ -19,11 +19,11 @@ func (t *Tape) Bytes() int {
 }
 
 // StepBytes is the memory that a tape needs for Loss and Backward of a decoder on
-// a batch with so many tokens and predictions that have a weight, without
-// dropout (DropoutBytes comes on top). It is exact when all parameters are trained, predictions are fewer than tokens or one for
-// each, and attention has work for all threads; else a step may need less.
-func StepBytes(cfg lm.Config, recompute bool, tokens, predictions int) int {
-	m := meter{cfg: cfg, recompute: recompute, limits: defaultLimits, tokens: tokens, rows: predictions}
+// a batch with so many tokens and predictions that have a weight, made by so many
+// of the tokens (rows), without dropout (DropoutBytes comes on top). It is exact when all parameters are trained, rows are fewer
+// than tokens or all of them, once each, the softmax runs over the vocabulary, and attention has work for all threads; else a step may need less.
+func StepBytes(cfg lm.Config, recompute bool, tokens, rows, predictions int) int {
+	m := meter{cfg: cfg, recompute: recompute, limits: defaultLimits, tokens: tokens, rows: rows, predictions: predictions}
 	m.forward()
 	m.backward()
 	return 4 * m.peak
@@ -42,6 +42,7 @@ type meter struct {
 	recompute    bool
 	limits       limits
 	tokens, rows int // rows go through the end of the last layer
+	predictions  int
 	live, peak   int // elements
 }
 
@@ -55,7 +56,7 @@ func (m *meter) brief(n int) { m.peak = max(m.peak, m.live+n) }
 
 func (m *meter) forward() {
 	c := &m.cfg
-	m.take(m.rows) // weights
+	m.take(m.predictions) // weights
 	m.take(2 * m.tokens * c.Hidden)
 	for range c.Layers - 1 {
 		if !m.recompute {
@@ -69,8 +70,11 @@ func (m *meter) forward() {
 	}
 	m.layer(2, m.rows)
 	m.norm(2, m.rows, c.Hidden)
-	m.take(2 + m.rows) // loss and log-probabilities
-	if all := m.rows * c.VocabSize; all <= m.limits.kept {
+	if m.rows < m.predictions {
+		m.take(2 * m.predictions * c.Hidden)
+	}
+	m.take(2 + m.predictions) // loss and log-probabilities
+	if all := m.predictions * c.VocabSize; all <= m.limits.kept {
 		m.take(all)
 	} else {
 		m.brief(m.chunk())
@@ -79,7 +83,7 @@ func (m *meter) forward() {
 
 func (m *meter) backward() {
 	c := &m.cfg
-	if m.rows*c.VocabSize > m.limits.kept {
+	if m.predictions*c.VocabSize > m.limits.kept {
 		m.brief(m.chunk())
 	}
 	m.normGrad(m.rows, c.Hidden)
@@ -97,7 +101,7 @@ func (m *meter) backward() {
 // chunk is the logits of a chunk of the vocabulary projection.
 func (m *meter) chunk() int {
 	vocab := m.cfg.VocabSize
-	return min(max(1, m.limits.chunk/vocab), max(1, m.rows)) * vocab
+	return min(max(1, m.limits.chunk/vocab), max(1, m.predictions)) * vocab
 }
 
 // layer is a layer whose attention goes on with some rows. A result takes the

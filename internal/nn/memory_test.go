@@ -88,13 +88,14 @@ func TestStepBytes(t *testing.T) {
 			name := fmt.Sprintf("%s, recompute %t", c.name, recompute)
 			d, tape := NewDecoder(mustModel(t, c.cfg)), NewTape()
 			d.Recompute = recompute
-			predictions := 0
-			for _, w := range c.batch.Weights {
+			predictions, rows := 0, map[int32]bool{}
+			for i, w := range c.batch.Weights {
 				if w != 0 {
 					predictions++
+					rows[c.batch.row(i)] = true
 				}
 			}
-			want := StepBytes(c.cfg, recompute, len(c.batch.Tokens), predictions)
+			want := StepBytes(c.cfg, recompute, len(c.batch.Tokens), len(rows), predictions)
 			tape.Reserve(want)
 			for range 2 {
 				tape.Reset()
@@ -118,8 +119,8 @@ func everyTokenPredicts(b *Batch) *Batch {
 func TestRecomputeSavesMemory(t *testing.T) {
 	cfg := bigEnough()
 	cfg.Layers = 12
-	plain := StepBytes(cfg, false, 2048, 2048)
-	if less := StepBytes(cfg, true, 2048, 2048); 3*less > plain {
+	plain := StepBytes(cfg, false, 2048, 2048, 2048)
+	if less := StepBytes(cfg, true, 2048, 2048, 2048); 3*less > plain {
 		t.Errorf("recomputing takes %d of %d bytes", less, plain)
 	}
 }

@@ -14,7 +14,11 @@ type Surrogate struct {
 	Advantage []float32 // A
 	Old       []float32 // log-probability under the policy that sampled
 	Reference []float32 // the same under a fixed one; not read where Beta is 0
-	Low, High float32   // how far the ratio counts below and above 1
+	// Share is the part of a choice that a prediction stands for, for where all that
+	// could have been chosen is weighed; nil where each is one. It counts in
+	// PolicyStats alone, the loss has weights.
+	Share     []float32
+	Low, High float32 // how far the ratio counts below and above 1
 	Beta      float32
 	// Temperature is that of the distribution sampled from and learnt, softmax(logits
 	// / Temperature), to which p, Old and Reference belong; 0 means 1.
@@ -24,16 +28,16 @@ type Surrogate struct {
 // PolicyStats say what a surrogate met. Means over several losses are the sums
 // over the counts.
 type PolicyStats struct {
-	Predictions int
-	Low, High   int     // predictions whose ratio was clipped
-	Entropy     float64 // sum, in nats, of the distribution each was drawn from as it is now
-	Drift       float64 // sum of estimates (k3) of KL(old policy || policy) from samples of the old
-	KL          float64 // sum of k3 to the reference
+	Choices   float64
+	Low, High float64 // choices whose ratio was clipped
+	Entropy   float64 // sum, in nats, of the distribution each was drawn from as it is now
+	Drift     float64 // sum of estimates (k3) of KL(old policy || policy) from samples of the old
+	KL        float64 // sum of k3 to the reference
 }
 
 // Add adds the sums of another.
 func (s *PolicyStats) Add(o PolicyStats) {
-	s.Predictions += o.Predictions
+	s.Choices += o.Choices
 	s.Low, s.High = s.Low+o.Low, s.High+o.High
 	s.Entropy, s.Drift, s.KL = s.Entropy+o.Entropy, s.Drift+o.Drift, s.KL+o.KL
 }
@@ -41,15 +45,15 @@ func (s *PolicyStats) Add(o PolicyStats) {
 // term is the loss of prediction i at a log-probability and its derivative.
 func (s *Surrogate) term(i int, logProb float32, stats *PolicyStats) (value, slope float64) {
 	a, d := float64(s.Advantage[i]), float64(logProb-s.Old[i])
-	ratio := math.Exp(d)
-	stats.Predictions++
-	stats.Drift += ratio - 1 - d
+	ratio, share := math.Exp(d), s.share(i)
+	stats.Choices += share
+	stats.Drift += share * (ratio - 1 - d)
 	switch low, high := 1-float64(s.Low), 1+float64(s.High); {
 	case a > 0 && ratio > high:
-		stats.High++
+		stats.High += share
 		value = -high * a
 	case a < 0 && ratio < low:
-		stats.Low++
+		stats.Low += share
 		value = -low * a
 	default:
 		value, slope = -ratio*a, -ratio*a
@@ -57,10 +61,17 @@ func (s *Surrogate) term(i int, logProb float32, stats *PolicyStats) (value, slo
 	if s.Beta != 0 {
 		d := float64(s.Reference[i] - logProb)
 		k3, beta := math.Exp(d)-d-1, float64(s.Beta)
-		stats.KL += k3
+		stats.KL += share * k3
 		value, slope = value+beta*k3, slope+beta*(1-math.Exp(d))
 	}
 	return value, slope
+}
+
+func (s *Surrogate) share(i int) float64 {
+	if s.Share == nil {
+		return 1
+	}
+	return float64(s.Share[i])
 }
 
 // LinearPolicy is sum(weights * surrogate of log softmax(x W^T / s.Temperature)
@@ -71,6 +82,9 @@ func (t *Tape) LinearPolicy(x *Var, w *Param, targets []int32, allowed [][]int32
 	}
 	if s.Beta != 0 {
 		want("LinearPolicy reference", x.Rows, len(s.Reference))
+	}
+	if s.Share != nil {
+		want("LinearPolicy shares", x.Rows, len(s.Share))
 	}
 	y := t.result(1, 1, x.Grad, w.grad())
 	o := t.newHead(x, w, targets, allowed)
@@ -86,7 +100,7 @@ func (t *Tape) LinearPolicy(x *Var, w *Param, targets []int32, allowed [][]int32
 	o.weights = t.mem.take(x.Rows)
 	for i, p := range o.logProb {
 		value, slope := s.term(i, p, &stats)
-		stats.Entropy += float64(o.entropy[i])
+		stats.Entropy += s.share(i) * float64(o.entropy[i])
 		sum += float64(weights[i]) * value
 		o.weights[i] = float32(-float64(weights[i]) * slope) // backward follows -weights * log p
 	}
@@ -124,7 +138,7 @@ func (d *Decoder) PolicyLoss(t *Tape, b *Batch, s Surrogate, norm float32) (*Var
 		}
 		return out
 	}
-	s.Advantage, s.Old, s.Reference = at(s.Advantage), at(s.Old), at(s.Reference)
+	s.Advantage, s.Old, s.Reference, s.Share = at(s.Advantage), at(s.Old), at(s.Reference), at(s.Share)
 	loss, stats := t.LinearPolicy(h, d.head, p.targets, p.allowed, p.weights, s, norm)
 	if len(early.rows) > 0 {
 		loss = t.Add(loss, early.loss(t, below, d.head, norm))

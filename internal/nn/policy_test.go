@@ -148,7 +148,7 @@ func TestPolicyLossIsTheSurrogate(t *testing.T) {
 	tape.Reset()
 	loss, stats := d.PolicyLoss(tape, b, s, 7)
 	near(t, "loss", loss.Value, []float32{float32(want)}, 1e-5)
-	if stats.Predictions != len(b.Targets) || stats.Low != clipped[0] || stats.High != clipped[1] || clipped[0] == 0 || clipped[1] == 0 {
+	if stats.Choices != float64(len(b.Targets)) || stats.Low != float64(clipped[0]) || stats.High != float64(clipped[1]) || clipped[0] == 0 || clipped[1] == 0 {
 		t.Errorf("%+v, want %d predictions, %v clipped, both above 0", stats, len(b.Targets), clipped)
 	}
 	drift, kl := 0.0, 0.0
@@ -264,8 +264,8 @@ func TestPolicyLossBesideJudgements(t *testing.T) {
 		return l
 	})
 	near(t, "loss", []float32{have}, []float32{choices + asked}, 1e-5)
-	if stats.Predictions != len(plain.Targets) {
-		t.Errorf("%d choices, want %d: questions are none", stats.Predictions, len(plain.Targets))
+	if stats.Choices != float64(len(plain.Targets)) {
+		t.Errorf("%g choices, want %d: questions are none", stats.Choices, len(plain.Targets))
 	}
 	for i, p := range NewDecoder(m).Params() {
 		want := make([]float32, len(grads[i]))

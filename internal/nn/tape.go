@@ -142,6 +142,7 @@ type pools struct {
 	stretches  pool[stretch]
 	entropies  pool[crossEntropy]
 	heads      pool[headLoss]
+	params     pool[Param]
 	sampled    pool[sampledSoftmax]
 	errors     pool[squaredError]
 	usages     pool[codeUsage]
@@ -188,6 +189,7 @@ func (t *Tape) Reset() {
 	t.stretches.reset()
 	t.entropies.reset()
 	t.heads.reset()
+	t.params.reset()
 	t.sampled.reset()
 	t.errors.reset()
 	t.usages.reset()

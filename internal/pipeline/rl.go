@@ -94,8 +94,8 @@ func (c *checker) rl(o *Options) {
 	c.within("rl.steps", float64(r.Steps), 0, 1e6)
 	c.oneOf("rl.from", r.From, StageSFT, StageMidtrain)
 	c.oneOf("rl.algorithm", r.Algorithm, algorithmDAPO, algorithmGRPO, algorithmDrGRPO)
-	c.oneOf("rl.credit", r.Credit, string(rl.ToAnswer), string(rl.ToPlace))
-	if r.Credit == string(rl.ToPlace) && r.Decode == decodeFree {
+	c.oneOf("rl.credit", r.Credit, string(rl.ToAnswer), string(rl.ToPlace), string(rl.ToChoice))
+	if r.Credit != string(rl.ToAnswer) && r.Decode == decodeFree {
 		c.fail("rl.credit is place and rl.decode is free; of an answer that may be no ranking no place has earned anything: use decode grammar or credit answer")
 	}
 	c.within("rl.prompts", float64(r.Prompts), 1, 4096)

@@ -40,6 +40,10 @@ type SFT struct {
 	Ranking  []int     // the target: candidates, best first
 	Trace    string    // shown in trace mode only
 
+	// Yes has the probability that each candidate is engaged with, which its
+	// judgement learns instead of the grade; nil = the grades.
+	Yes []float64
+
 	LossFrom int     // places of the ranking before this one carry no loss
 	LossTo   int     // nor do those from this one on; 0 = no such place
 	LambdaR  float32 // weight of trace tokens (GR2 eq. 3)
@@ -71,23 +75,38 @@ func (b *Builder) SFT(x SFT) (Example, error) {
 	out := Example{Tokens: append(prompt.Tokens, tokens...), Cut: prompt.Cut}
 	out.Weights, out.Allowed = make([]float32, len(out.Tokens)), make([][]int32, len(out.Tokens))
 	if x.LambdaJ > 0 && b.opt.Judge {
-		out.Asides = b.Judgements(shown, prompt.Judged, x.LambdaJ)
+		yes := x.Yes
+		if x.Order != nil {
+			yes = pick(x.Yes, x.Order)
+		}
+		out.Asides = b.Judgements(shown, yes, prompt.Judged, x.LambdaJ)
 	}
 	return out, b.weigh(&out, len(prompt.Tokens), slot, traceLen, x)
 }
 
 // Judgements ask at the end of each line whether the candidate was engaged with:
-// at is Prompted.Judged of the slate as shown. They need Options.Judge.
-func (b *Builder) Judgements(shown *market.Slate, at []int, weight float32) []Aside {
+// at is Prompted.Judged of the slate as shown. The answer is that of the grades or,
+// where yes has its probability, both in these parts: the loss is then the
+// cross-entropy to them. They need Options.Judge.
+func (b *Builder) Judgements(shown *market.Slate, yes []float64, at []int, weight float32) []Aside {
 	choice := []int32{b.v.no, b.v.yes}
 	slices.Sort(choice)
 	asides := make([]Aside, 0, len(shown.Grades))
-	for i, g := range shown.Grades {
-		token := b.v.no
-		if g > market.GradeNone {
-			token = b.v.yes
+	ask := func(i int, token int32, share float32) {
+		if share > 0 {
+			asides = append(asides, Aside{At: at[i], Token: token, Allowed: choice, Weight: weight * share})
 		}
-		asides = append(asides, Aside{At: at[i], Token: token, Allowed: choice, Weight: weight})
+	}
+	for i, g := range shown.Grades {
+		p := float32(0)
+		switch {
+		case yes != nil:
+			p = float32(yes[i])
+		case g > market.GradeNone:
+			p = 1
+		}
+		ask(i, b.v.yes, p)
+		ask(i, b.v.no, 1-p)
 	}
 	return asides
 }
@@ -189,6 +208,17 @@ func places(ranking, order []int, k int) ([]int, error) {
 		at[c] = i
 	}
 	return pick(at, ranking), nil
+}
+
+// Candidate is the place, as shown, of the candidate that a token of an answer
+// names by itself; ok is false for other tokens and for parts of numbers.
+func (b *Builder) Candidate(token int32) (place int, ok bool) {
+	for n, spelt := range b.v.numbers {
+		if len(spelt) == 1 && spelt[0] == token && n > 0 {
+			return n - 1, true
+		}
+	}
+	return 0, false
 }
 
 // ChoiceTokens are the tokens behind which an answer names a candidate, and

@@ -100,6 +100,18 @@ func (m Metric) Places(s Slate, ranking []int) []float64 {
 	return out
 }
 
+// Earns is what a candidate adds to the metric at the place behind those that
+// are filled: Places of any ranking that goes on so.
+func (m Metric) Earns(s Slate, filled []int, candidate int) float64 {
+	ranking := append(slices.Clone(filled), candidate)
+	for c := range s.Grades {
+		if !slices.Contains(ranking, c) {
+			ranking = append(ranking, c)
+		}
+	}
+	return m.Places(s, ranking)[len(filled)]
+}
+
 func promotion(s Slate, ranking []int) float64 {
 	positives, places := 0, 0
 	for i, c := range s.Incoming {

@@ -43,6 +43,7 @@ func (f *feed) at(n int) (prompt.Example, error) {
 // the loss weights, or nil at the end of the stage.
 func (f *feed) batch(tokens int) (*nn.Batch, float64, error) {
 	var b *nn.Batch
+	var more []ask
 	weight := 0.0
 	for f.next < f.total {
 		e, err := f.at(f.next)
@@ -50,7 +51,7 @@ func (f *feed) batch(tokens int) (*nn.Batch, float64, error) {
 			return nil, 0, err
 		}
 		if b != nil && len(b.Tokens)+len(e.Tokens) > tokens {
-			return b, weight, nil
+			break
 		}
 		f.next++
 		if len(e.Tokens) < 2 {
@@ -59,15 +60,39 @@ func (f *feed) batch(tokens int) (*nn.Batch, float64, error) {
 		if b == nil {
 			b = &nn.Batch{}
 		}
-		weight += appendExample(b, &e)
+		again, sum := appendExample(b, &e)
+		more, weight = append(more, again...), weight+sum
 	}
+	askAgain(b, more)
 	return b, weight, nil
+}
+
+// ask is an aside at a token of the batch that already answers one.
+type ask struct {
+	row int32
+	prompt.Aside
+}
+
+// askAgain adds the asides to a batch that has one prediction for each token.
+func askAgain(b *nn.Batch, more []ask) {
+	if len(more) == 0 {
+		return
+	}
+	b.Rows = make([]int32, len(b.Targets), len(b.Targets)+len(more))
+	for i := range b.Rows {
+		b.Rows[i] = int32(i)
+	}
+	for _, a := range more {
+		b.Rows, b.Targets, b.Weights = append(b.Rows, a.row), append(b.Targets, a.Token), append(b.Weights, a.Weight)
+		b.Allowed, b.Early = append(b.Allowed, a.Aside.Allowed), append(b.Early, true)
+	}
 }
 
 // appendExample adds the example as one document: position t predicts token
 // t+1 with that token's weight, or answers an aside where the document takes
-// no loss. It returns the sum of the weights.
-func appendExample(b *nn.Batch, e *prompt.Example) float64 {
+// no loss. It returns the asides at tokens that answer another one, and the sum
+// of the weights.
+func appendExample(b *nn.Batch, e *prompt.Example) (more []ask, sum float64) {
 	b.Docs = append(b.Docs, int32(len(b.Tokens)))
 	if (e.Allowed != nil || e.Asides != nil) && b.Allowed == nil {
 		b.Allowed = make([][]int32, len(b.Tokens))
@@ -75,7 +100,6 @@ func appendExample(b *nn.Batch, e *prompt.Example) float64 {
 	b.Tokens = append(b.Tokens, e.Tokens...)
 	b.Early = append(b.Early, make([]bool, len(e.Tokens))...)
 	start, last := len(b.Tokens)-len(e.Tokens), len(e.Tokens)-1
-	sum := 0.0
 	for t := range e.Tokens {
 		b.Pos = append(b.Pos, int32(t))
 		if b.Allowed != nil {
@@ -92,13 +116,17 @@ func appendExample(b *nn.Batch, e *prompt.Example) float64 {
 	}
 	for _, a := range e.Asides {
 		at := start + a.At
+		if b.Early[at] {
+			more, sum = append(more, ask{int32(at), a}), sum+float64(a.Weight)
+			continue
+		}
 		if b.Weights[at] != 0 {
 			continue // the document itself asks there
 		}
 		b.Targets[at], b.Weights[at], b.Allowed[at], b.Early[at] = a.Token, a.Weight, a.Allowed, true
 		sum += float64(a.Weight)
 	}
-	return sum
+	return more, sum
 }
 
 // allowedAfter is what the grammar allows behind token t.

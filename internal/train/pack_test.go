@@ -47,7 +47,11 @@ func TestPackAlignsWeightsMasksAndAsides(t *testing.T) {
 		for _, e := range examples {
 			if len(e.Tokens) > 0 {
 				kept = append(kept, e)
-				sum += appendExample(&b, &e)
+				again, weight := appendExample(&b, &e)
+				if len(again) > 0 {
+					r.Fatalf("asked twice: %+v", again)
+				}
+				sum += weight
 			}
 		}
 		for n, e := range kept {
@@ -147,5 +151,42 @@ func TestFeedHandsOutEveryExampleOnce(t *testing.T) {
 	}
 	if b, _, err := f.batch(bound); b != nil || err != nil || f.done() != 1 {
 		t.Errorf("behind the end: %v, %v, done %g", b, err, f.done())
+	}
+}
+
+// questions is a source of two documents. At token 1 of the second both answers
+// are learnt, in parts; its token 0 is asked once.
+type questions struct{}
+
+func (questions) Len() int { return 2 }
+
+func (questions) Example(epoch, i int) (prompt.Example, error) {
+	e := prompt.Example{Tokens: []int32{1, 2, 3}, Weights: []float32{0, 0, 1}}
+	if i == 1 {
+		e.Weights[2] = 0
+		both := []int32{40, 41}
+		e.Asides = []prompt.Aside{{At: 0, Token: 40, Allowed: both, Weight: 1}, {At: 1, Token: 41, Allowed: both, Weight: .75}, {At: 1, Token: 40, Allowed: both, Weight: .25}}
+	}
+	return e, nil
+}
+
+// A token that is asked twice makes two predictions.
+func TestPackAsksTwice(t *testing.T) {
+	b, weight, err := newFeed(questions{}, &Options{Epochs: 1}).batch(100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := len(b.Targets) - 1
+	if weight != 3 || len(b.Tokens) != 6 || last != 6 || len(b.Rows) != 7 || len(b.Allowed) != 7 || len(b.Early) != 7 {
+		t.Fatalf("weight %g, %d tokens, predictions of %v", weight, len(b.Tokens), b.Rows)
+	}
+	row := b.Rows[last]
+	if b.Tokens[row] != 2 || b.Targets[row] != 41 || b.Weights[row] != .75 || b.Targets[last] != 40 || b.Weights[last] != .25 || !b.Early[row] || !b.Early[last] {
+		t.Errorf("token %d: %d with weight %g and %d with weight %g", row, b.Targets[row], b.Weights[row], b.Targets[last], b.Weights[last])
+	}
+	for i, r := range b.Rows[:last] {
+		if int(r) != i {
+			t.Errorf("prediction %d is made by token %d", i, r)
+		}
 	}
 }

@@ -71,7 +71,7 @@ func (r *Run) Memory() (state, step int) {
 		state += 4 * 4 * len(t.Data)
 	}
 	n := r.Options.BatchTokens
-	step = nn.StepBytes(r.Model.Config, r.Options.Recompute, n, n)
+	step = nn.StepBytes(r.Model.Config, r.Options.Recompute, n, n, n)
 	if r.Options.Dropout > 0 {
 		step += nn.DropoutBytes(r.Model.Config, n)
 	}

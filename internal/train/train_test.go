@@ -358,7 +358,7 @@ func TestMemory(t *testing.T) {
 		t.Errorf("state takes %d bytes, want %d", state, want)
 	}
 	n := r.Options.BatchTokens
-	if least := nn.StepBytes(r.Model.Config, false, n, n/2); step <= least {
+	if least := nn.StepBytes(r.Model.Config, false, n, n/2, n/2); step <= least {
 		t.Errorf("a step takes %d bytes, want more than one that predicts half as much, %d", step, least)
 	}
 }

@@ -35,6 +35,8 @@ type answer struct {
 	earned []float64 // what each place adds to the metric
 	placed []uint64  // which positives stand before each place, a bit for a candidate as shown
 	place  []int     // of each token, the one that it helps to fill
+
+	picks []pick // of credit by choice, first to last
 }
 
 // credit notes what each place of a valid ranking earns.
@@ -120,15 +122,7 @@ const leastDeviation = 1e-6
 // The mean of eq. 8 holds the answer itself, which makes its advantage (G-1)/G of
 // that over the others' mean; all places have that factor.
 func (g *group) advantages(deviation bool) [][]float32 {
-	n := float64(len(g.answers))
-	scale := (n - 1) / n
-	if deviation {
-		if d := g.deviation(); d < leastDeviation {
-			scale = 0
-		} else {
-			scale /= d
-		}
-	}
+	scale := g.scale(deviation)
 	toGo, out := make([][]float64, len(g.answers)), make([][]float32, len(g.answers))
 	for i := range g.answers {
 		toGo[i] = g.answers[i].toGo()
@@ -156,6 +150,20 @@ func (g *group) advantages(deviation bool) [][]float32 {
 			out[i] = append(out[i], float32((here-others.mean())*scale))
 		}
 	}
+}
+
+// scale is the factor of all advantages of the group.
+func (g *group) scale(deviation bool) float64 {
+	n := float64(len(g.answers))
+	scale := (n - 1) / n
+	if deviation {
+		if d := g.deviation(); d < leastDeviation {
+			scale = 0
+		} else {
+			scale /= d
+		}
+	}
+	return scale
 }
 
 // tally is a sum of n values.

@@ -335,3 +335,111 @@ func permute(x []int, visit func([]int)) {
 		permute(rest, func(tail []int) { visit(append([]int{first}, tail...)) })
 	}
 }
+
+// TestCreditByChoiceIsUnbiased: the same of credit by choice, whose gradient of a
+// choice's logit has a part from every alternative.
+func TestCreditByChoiceIsUnbiased(t *testing.T) {
+	slate := reward.Slate{Grades: []uint8{0, 2, 0, 1}, Incoming: []int{2, 1, 0, 3}}
+	weights := []float64{2, .5, 1, 3}
+	for _, variant := range reward.Variants() {
+		r := reward.Reward{Variant: variant, Metric: reward.NDCG, Alpha: .3}
+		var all []answer
+		var chance []float64
+		permute([]int{0, 1, 2, 3}, func(ranking []int) {
+			a := credited(slate, r, slices.Clone(ranking)...)
+			for place := range 3 { // the last is forced
+				a.picks = append(a.picks, pickAmong(weights, ranking, place))
+			}
+			all = append(all, a)
+			chance = append(chance, plackettLuce(weights, ranking))
+		})
+		for size := 2; size <= 3; size++ {
+			whole, _ := expected(all, chance, size)
+			own, others := expectedByChoice(slate, all, chance, size)
+			for i := range all {
+				for place := range 3 {
+					want, have := slopes(all, chance, whole, nil, i, place), slopes(all, chance, own, others, i, place)
+					for c := range want {
+						if math.Abs(have[c]-want[c]) > 1e-6 {
+							t.Fatalf("%s, groups of %d: behind %v candidate %d has the slope %g, by the whole answer %g",
+								variant, size, all[i].parsed.Ranking[:place], c, have[c], want[c])
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// pickAmong is the choice of a policy with these weights at a place of a ranking.
+func pickAmong(weights []float64, ranking []int, place int) pick {
+	c, left := pick{place: place}, 0.0
+	for _, candidate := range ranking[place:] {
+		left += weights[candidate]
+	}
+	for _, candidate := range ranking[place:] {
+		c.candidates = append(c.candidates, candidate)
+		c.logProb = append(c.logProb, float32(math.Log(weights[candidate]/left)))
+	}
+	return c
+}
+
+// expectedByChoice is the advantage of each answer at the places where it has no
+// pick to weigh, and elsewhere those of all candidates, over all groups that hold it.
+func expectedByChoice(slate reward.Slate, all []answer, chance []float64, size int) (own [][]float64, others [][][]float64) {
+	for i := range all {
+		o, a := make([]float64, 4), make([][]float64, 4)
+		var fill func(g *group, p float64)
+		fill = func(g *group, p float64) {
+			if len(g.answers) < size {
+				for j := range all {
+					fill(&group{slate: slate, answers: append(slices.Clip(g.answers), all[j])}, p*chance[j])
+				}
+				return
+			}
+			for place, advantage := range g.advantages(false)[0] {
+				o[place] += p * float64(advantage)
+			}
+			for _, alt := range g.byChoice(reward.NDCG, false)[0] {
+				if a[alt.place] == nil {
+					a[alt.place] = make([]float64, 4)
+				}
+				for k, candidate := range alt.candidates {
+					a[alt.place][candidate] += p * float64(alt.advantage[k])
+				}
+			}
+		}
+		fill(&group{slate: slate, answers: all[i : i+1]}, 1)
+		own, others = append(own, o), append(others, a)
+	}
+	return own, others
+}
+
+// slopes are the expected gradients of the logits of the candidates at a place
+// behind the beginning of answer i.
+func slopes(all []answer, chance []float64, own [][]float64, others [][][]float64, i, place int) []float64 {
+	part, prob, sum, total := make([]float64, 4), make([]float64, 4), 0.0, 0.0
+	for j := range all {
+		if !slices.Equal(all[j].parsed.Ranking[:place], all[i].parsed.Ranking[:place]) {
+			continue
+		}
+		c := all[j].parsed.Ranking[place]
+		prob[c] += chance[j]
+		total += chance[j]
+		if others == nil || others[j][place] == nil {
+			part[c] += chance[j] * own[j][place]
+			continue
+		}
+		p := &all[j].picks[place]
+		for k, candidate := range p.candidates {
+			part[candidate] += chance[j] * math.Exp(float64(p.logProb[k])) * others[j][place][candidate]
+		}
+	}
+	for _, p := range part {
+		sum += p
+	}
+	for c := range part {
+		part[c] -= prob[c] / total * sum
+	}
+	return part
+}

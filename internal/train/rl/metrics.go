@@ -152,9 +152,9 @@ func share(yes bool) float64 {
 func (m *Metrics) average(updates int) {
 	m.Loss /= math.Max(1, float64(updates))
 	m.GradNorm /= math.Max(1, float64(updates))
-	n := math.Max(1, float64(m.policy.Predictions))
+	n := math.Max(1, m.policy.Choices)
 	m.Policy = Policy{
-		Entropy: m.policy.Entropy / n, ClipLow: float64(m.policy.Low) / n, ClipHigh: float64(m.policy.High) / n,
+		Entropy: m.policy.Entropy / n, ClipLow: m.policy.Low / n, ClipHigh: m.policy.High / n,
 		Drift: m.policy.Drift / n, KL: m.policy.KL / n,
 	}
 }

@@ -49,10 +49,14 @@ const (
 	// and has less noise: what stands behind the last positive changes no metric. It needs the grammar: of an answer that may
 	// turn out to be no ranking, no place has earned anything for sure.
 	ToPlace Credit = "place"
+
+	// ToChoice is ToPlace in expectation over the choice at each place that an
+	// answer comes to: what a candidate earns there is known without sampling it.
+	ToChoice Credit = "choice"
 )
 
 // Credits lists them.
-func Credits() []Credit { return []Credit{ToAnswer, ToPlace} }
+func Credits() []Credit { return []Credit{ToAnswer, ToPlace, ToChoice} }
 
 // Options are the settings of a run.
 type Options struct {
@@ -119,7 +123,7 @@ func (o *Options) validate() error {
 		return fault.Usagef("rl: credit is %q; use one of %v", o.Credit, Credits())
 	case !(o.Low >= 0 && o.Low <= 1 && o.High >= 0 && o.KL >= 0):
 		return fault.Usagef("rl: clip %g and %g, kl %g; use 0 to 1, 0 or more, 0 or more", o.Low, o.High, o.KL)
-	case o.Free && o.Credit == ToPlace:
+	case o.Free && o.Credit != ToAnswer:
 		return fault.Usagef("rl: credit by place needs answers that are rankings; decode by the grammar or give credit by answer")
 	case !(o.LambdaJudge >= 0) || o.LambdaJudge > 0 && o.JudgeLayers == 0:
 		return fault.Usagef("rl: judgements with weight %g below %d layers; use 0 or more, and layers below the top", o.LambdaJudge, o.JudgeLayers)

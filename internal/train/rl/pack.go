@@ -1,6 +1,11 @@
 package rl
 
-import "github.com/gr2/gr2/internal/nn"
+import (
+	"math"
+	"slices"
+
+	"github.com/gr2/gr2/internal/nn"
+)
 
 // lot is a micro-batch: trees of a prompt with its answers, and what the
 // surrogate has to know of each choice in them.
@@ -10,28 +15,53 @@ type lot struct {
 }
 
 // add appends a group.
-func (l *lot) add(g *group, advantages [][]float32, w *weights) {
+func (l *lot) add(g *group, o *Options, w *weights) {
 	root := l.batch.Append(-1, g.trunk, make([]float32, len(g.trunk)))
 	for _, a := range g.asides {
 		l.batch.Ask(root, a.At, a.Token, a.Allowed, w.judgement)
-		l.surrogate.Old, l.surrogate.Advantage = append(l.surrogate.Old, 0), append(l.surrogate.Advantage, 0)
+		l.note(0, 0, 0)
+	}
+	advantages := g.advantages(o.Deviation)
+	others := make([][]alternatives, len(g.answers))
+	if o.Credit == ToChoice {
+		others = g.byChoice(o.Reward.Metric, o.Deviation)
 	}
 	for i := range g.answers {
-		a := &g.answers[i]
-		list, one := make([]float32, len(a.tokens)), w.choice(a)
-		for t, chosen := range a.choice {
-			if !chosen {
-				continue
-			}
-			list[t] = one
-			l.batch.Allowed = append(l.batch.Allowed, a.allowed[t])
-			l.surrogate.Old = append(l.surrogate.Old, a.logProb[t])
-			l.surrogate.Advantage = append(l.surrogate.Advantage, advantages[i][a.at(t)])
-		}
-		if len(a.tokens) > 0 {
-			l.batch.Append(root, a.tokens, list)
+		if a := &g.answers[i]; len(a.tokens) > 0 {
+			l.answer(root, a, advantages[i], others[i], w.choice(a))
 		}
 	}
+}
+
+// answer appends an answer below its prompt. The choices whose alternatives are
+// weighed have these for predictions, the others what was sampled.
+func (l *lot) answer(root int, a *answer, advantages []float32, others []alternatives, weight float32) {
+	sampled := slices.Clone(a.choice)
+	for _, p := range others {
+		sampled[p.token] = false
+	}
+	list := make([]float32, len(a.tokens))
+	for t, is := range sampled {
+		if is {
+			list[t] = weight
+			l.batch.Allowed = append(l.batch.Allowed, a.allowed[t])
+			l.note(a.logProb[t], advantages[a.at(t)], 1)
+		}
+	}
+	doc := l.batch.Append(root, a.tokens, list)
+	for _, p := range others {
+		for k, token := range a.allowed[p.token] {
+			share := float32(math.Exp(float64(p.logProb[k])))
+			l.batch.Weigh(doc, p.token, token, a.allowed[p.token], weight*share)
+			l.note(p.logProb[k], p.advantage[k], share)
+		}
+	}
+}
+
+// note adds what the surrogate knows of a prediction.
+func (l *lot) note(old, advantage, share float32) {
+	s := &l.surrogate
+	s.Old, s.Advantage, s.Share = append(s.Old, old), append(s.Advantage, advantage), append(s.Share, share)
 }
 
 // tokens is what a group takes in a batch.
@@ -90,7 +120,7 @@ func (o *Options) pack(groups []group, w *weights) []*lot {
 			lots = append(lots, &lot{surrogate: nn.Surrogate{Low: float32(o.Low), High: float32(o.High), Beta: float32(o.KL), Temperature: float32(o.Temperature)}})
 			last++
 		}
-		lots[last].add(g, g.advantages(o.Deviation), w)
+		lots[last].add(g, o, w)
 	}
 	return lots
 }

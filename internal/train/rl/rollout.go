@@ -109,7 +109,7 @@ func (s *sampler) show(g *group, n int) error {
 	}
 	g.trunk = prompted.Tokens
 	if s.opt.LambdaJudge > 0 {
-		g.asides = s.build.Judgements(shown, prompted.Judged, 1)
+		g.asides = s.build.Judgements(shown, nil, prompted.Judged, 1)
 	}
 	if !s.opt.Free {
 		opening, err := opening(s.build.Grammar(k))
@@ -175,7 +175,7 @@ func (s *sampler) requests(ctx context.Context, groups []group, from int) ([]inf
 				Temperature: s.opt.Temperature,
 				Tempered:    s.opt.Temperature != 1,
 				Rand:        rng.New(s.opt.Seed, rng.Key("answer"), uint64(from+i), uint64(j)),
-			}}
+			}, Spread: s.opt.Credit == ToChoice}
 			if !s.opt.Free {
 				g := s.build.Grammar(k)
 				if _, err := opening(g); err != nil {
@@ -211,9 +211,12 @@ func (s *sampler) read(g *group, out *infer.Output) (answer, error) {
 	a.parsed = parse(s.tok.Decode(text), k)
 	a.score = s.opt.Reward.Score(g.slate, a.parsed)
 	a.overlong = reward.Overlong(a.length, s.limit(k), s.opt.Margin)
-	if s.opt.Credit == ToPlace && a.parsed.Valid {
+	if s.opt.Credit != ToAnswer && a.parsed.Valid {
 		a.credit(s.opt.Reward.Metric, g.slate)
 		a.place = s.places(text[:len(text)-len(out.Tokens)], a.tokens)
+		if s.opt.Credit == ToChoice {
+			a.note(s.build, out.Spread)
+		}
 	}
 	return a, nil
 }

@@ -30,8 +30,8 @@ type Options struct {
 	// TeacherShare is the share of examples that do so afterwards.
 	TeacherEpochs int
 	TeacherShare  float64
-	// TeacherJudges has the judgements of these examples follow the ranking, not
-	// the labels.
+	// TeacherJudges has the judgements of these examples learn how likely the
+	// teacher holds each candidate to be engaged with, not the labels.
 	TeacherJudges bool
 	// TeacherTemperature divides the teacher's logits; near 0 its rankings are
 	// always the same.
@@ -82,17 +82,18 @@ func (s *Source) Example(epoch, i int) (prompt.Example, error) {
 		shown = r.Perm(len(c.Slate.Candidates))
 	}
 	var ranking []int
+	var yes []float64
 	from, to := 0, 0 // all places
 	if c.Teacher != nil && (epoch < s.opt.TeacherEpochs || r.Float64() < s.opt.TeacherShare) {
 		ranking = draw(c.Teacher, s.opt.TeacherTemperature, r)
 		if s.opt.TeacherJudges {
-			c = taught(c, ranking)
+			yes = beliefs(c)
 		}
 	} else {
 		ranking, from, to = s.target(c.Slate.Grades, r)
 	}
 	return s.builder.SFT(prompt.SFT{
-		Slate: c.Slate, Order: shown, Ranks: ranks, Evidence: c.Evidence, Ranking: ranking,
+		Slate: c.Slate, Order: shown, Ranks: ranks, Evidence: c.Evidence, Ranking: ranking, Yes: yes,
 		LossFrom: from, LossTo: to, LambdaR: s.opt.LambdaReason, LambdaO: s.opt.LambdaOutput, LambdaJ: s.opt.LambdaJudge,
 	})
 }
@@ -125,19 +126,25 @@ func part(c *Case, r *rand.Rand) (*Case, []int) {
 	return out, ranks
 }
 
-// taught has the teacher judge as well: as many candidates as the user engaged
-// with are worth a yes, those that stand first in the ranking.
-func taught(c *Case, ranking []int) *Case {
-	slate := *c.Slate
-	slate.Grades = make([]uint8, len(ranking))
-	first := 0
+// beliefs are how likely the teacher holds each candidate to be engaged with: its
+// share of the teacher's choice times the number of positives, at most 1.
+func beliefs(c *Case) []float64 {
+	positives := 0
 	for _, g := range c.Slate.Grades {
 		if g > market.GradeNone {
-			slate.Grades[ranking[first]] = market.GradeClick
-			first++
+			positives++
 		}
 	}
-	return &Case{Slate: &slate, Evidence: c.Evidence, Teacher: c.Teacher}
+	top, sum := slices.Max(c.Teacher), 0.0
+	out := make([]float64, len(c.Teacher))
+	for i, l := range c.Teacher {
+		out[i] = math.Exp(l - top)
+		sum += out[i]
+	}
+	for i := range out {
+		out[i] = min(1, float64(positives)*out[i]/sum)
+	}
+	return out
 }
 
 // draw samples a ranking from the Plackett-Luce model with these logits over

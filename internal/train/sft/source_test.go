@@ -125,6 +125,41 @@ func (w world) judgedYes(t testing.TB, e prompt.Example) (favoured []int) {
 	return favoured
 }
 
+// wantBeliefs checks that each candidate is judged in parts: yes with the
+// probability given, no with the rest.
+func (w world) wantBeliefs(t testing.TB, e prompt.Example, want []float64) {
+	t.Helper()
+	candidates, _, _ := w.shown(t, e)
+	_, yes := w.builder.JudgeTokens()
+	if len(e.Asides) != 2*len(candidates) {
+		t.Fatalf("%d judgements of %d candidates, want two of each", len(e.Asides), len(candidates))
+	}
+	for i, a := range e.Asides {
+		p := want[candidates[i/2]]
+		if a.At != e.Asides[i/2*2].At {
+			t.Fatalf("judgement %d stands at %d, its other part at %d", i, a.At, e.Asides[i/2*2].At)
+		}
+		if a.Token != yes {
+			p = 1 - p
+		}
+		if math.Abs(float64(a.Weight)-p) > 1e-3 {
+			t.Fatalf("candidate %d: %+v, want weight %g", candidates[i/2], a, p)
+		}
+	}
+}
+
+// What the teacher holds likely of several positives is no more than certain.
+func TestBeliefs(t *testing.T) {
+	c := caseOf(2, 0, 1, 0)
+	c.Teacher = []float64{3, 0, math.Log(2), math.Log(7)}
+	sum := math.Exp(3) + 1 + 2 + 7
+	for i, want := range []float64{1, 2 / sum, 4 / sum, 14 / sum} {
+		if have := beliefs(&c)[i]; math.Abs(have-want) > 1e-9 {
+			t.Errorf("candidate %d: %g, want %g", i, have, want)
+		}
+	}
+}
+
 // The teacher has the first epochs for itself and a share of the later ones,
 // rankings and judgements.
 func TestTeacherThenLabels(t *testing.T) {
@@ -152,12 +187,10 @@ func testTeacherThenLabels(t *testing.T, w world, c Case, judges bool) {
 			if weighted != 3 { // the last place is forced
 				t.Fatalf("epoch %d: a taught ranking has loss at %d places, want 3", epoch, weighted)
 			}
-			want := 2
 			if judges {
-				want = 1
-			}
-			if yes := w.judgedYes(t, e); !slices.Equal(yes, []int{want}) {
-				t.Fatalf("epoch %d: the teacher puts 1 first, the label is 2, favoured are %d", epoch, yes)
+				w.wantBeliefs(t, e, []float64{.0321, .6439, .0871, .2369}) // softmax
+			} else if yes := w.judgedYes(t, e); !slices.Equal(yes, []int{2}) {
+				t.Fatalf("epoch %d: the label is 2, favoured are %d", epoch, yes)
 			}
 			if epoch >= 3 {
 				taught++

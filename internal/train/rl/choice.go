@@ -1,0 +1,143 @@
+package rl
+
+import (
+	"math"
+
+	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/prompt"
+	"github.com/gr2/gr2/internal/reward"
+)
+
+// pick is a choice of credit by choice: that of a candidate by one token.
+type pick struct {
+	token, place int
+	candidates   []int     // what could have been chosen, parallel to the allowed tokens
+	logProb      []float32 // of each
+}
+
+// note keeps the choices whose every alternative names a candidate. Where numbers
+// take several tokens some do not, and have credit by place.
+func (a *answer) note(build *prompt.Builder, spread [][]float32) {
+	for t, chosen := range a.choice {
+		if !chosen {
+			continue
+		}
+		p := pick{token: t, place: a.place[t], logProb: spread[t]}
+		for _, token := range a.allowed[t] {
+			if candidate, ok := build.Candidate(token); ok {
+				p.candidates = append(p.candidates, candidate)
+			}
+		}
+		if len(p.candidates) == len(a.allowed[t]) {
+			a.picks = append(a.picks, p)
+		}
+	}
+}
+
+// alternatives are the advantages of all that could have been chosen by a pick.
+type alternatives struct {
+	*pick
+	advantage []float32
+}
+
+// byChoice is credit by choice: for each answer the advantages of everything that
+// could have been chosen where there was something to be won. To choose c is worth
+//
+//	Q(c) = what c earns at its place + V, what is still to come then
+//
+// The first is known of all candidates, not only of the one that was sampled. V is
+// the mean of that over the other answers with the same positives placed, or over
+// all others where there are none. It is an estimate, so the candidate sampled has
+// also what came of it beyond Q, over its probability. With the loss of each
+// alternative weighed by its probability p, the gradient is
+//
+//	sum_c p(c) grad log p(c) (Q(c) - sum_b p(b) Q(b)) + grad log p(sampled) (R - Q(sampled))
+//
+// where R is the reward to go. Q does not depend on the choice, so its expectation is
+// that of whole answers (Q-Prop, Gu et al. 2017, eq. 6, with the first term over all
+// actions: Allen et al. 2017, Mean Actor Critic).
+func (g *group) byChoice(m reward.Metric, deviation bool) [][]alternatives {
+	w := g.wait()
+	scale := g.scale(deviation)
+	out := make([][]alternatives, len(g.answers))
+	for i := range g.answers {
+		a := &g.answers[i]
+		for n := range a.picks {
+			p := &a.picks[n]
+			if a.standing(p.place) == w.positives {
+				break // nothing is left to be won
+			}
+			out[i] = append(out[i], alternatives{p, w.advantages(i, p, m, scale)})
+		}
+	}
+	return out
+}
+
+// wait says what answers of a group still come to.
+type wait struct {
+	*group
+	positives uint64 // bits of the candidates, as answer.placed
+	toGo      [][]float64
+}
+
+func (g *group) wait() *wait {
+	w := &wait{group: g}
+	for i := range g.answers {
+		w.toGo = append(w.toGo, g.answers[i].toGo())
+	}
+	for c, grade := range g.slate.Grades {
+		if grade > market.GradeNone {
+			w.positives |= 1 << c
+		}
+	}
+	return w
+}
+
+// advantages are those of the alternatives of a pick of answer i.
+func (w *wait) advantages(i int, p *pick, m reward.Metric, scale float64) []float32 {
+	a := &w.answers[i]
+	worth, mean := make([]float64, len(p.candidates)), 0.0
+	negative := w.value(i, p.place+1, a.standing(p.place))
+	for k, c := range p.candidates {
+		worth[k] = negative
+		if w.slate.Grades[c] > market.GradeNone {
+			worth[k] = m.Earns(w.slate, a.parsed.Ranking[:p.place], c) + w.value(i, p.place+1, a.standing(p.place)|1<<c)
+		}
+		mean += math.Exp(float64(p.logProb[k])) * worth[k]
+	}
+	out := make([]float32, len(worth))
+	for k, c := range p.candidates {
+		advantage := worth[k] - mean
+		if c == a.parsed.Ranking[p.place] {
+			advantage += (w.toGo[i][p.place] - worth[k]) / math.Exp(float64(p.logProb[k]))
+		}
+		out[k] = float32(advantage * scale)
+	}
+	return out
+}
+
+// value is what the answers but i still come to, on average, that have these
+// positives behind them at a place: that of all but i where none has. With all
+// positives placed the place does not matter.
+func (w *wait) value(i, place int, standing uint64) float64 {
+	var alike, all tally
+	for j := range w.answers {
+		a := &w.answers[j]
+		if j == i || a.earned == nil {
+			continue
+		}
+		if standing == w.positives {
+			last := len(a.earned) - 1
+			alike = alike.with(w.toGo[j][last]-a.earned[last], 1)
+			continue
+		}
+		if a.standing(place) == standing {
+			alike = alike.with(w.toGo[j][place], 1)
+		}
+		all = all.with(w.toGo[j][place], 1)
+	}
+	if alike.n > 0 {
+		return alike.mean()
+	}
+	return all.mean()
+}
