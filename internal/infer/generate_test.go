@@ -117,6 +117,55 @@ func checkOutput(t *testing.T, vocab int, out infer.Output, g infer.Grammar, gre
 	}
 }
 
+// TestSpread: all that the grammar allowed has its log-probability, at the
+// temperature sampled at, and nothing has where there was no choice.
+func TestSpread(t *testing.T) {
+	cfg := configs["llama"]
+	m := newModel(t, cfg)
+	e := newEngine(t, m)
+	prompt := tokens(cfg, 66, 1)
+	const temperature = 2.5
+	var requests []infer.Request
+	for range 3 {
+		s := e.NewSession()
+		feed(t, s, prompt)
+		requests = append(requests, infer.Request{Session: s, Grammar: newPermutation(), Stop: -1, Max: 100, Spread: true,
+			Sampler: infer.Sampler{Temperature: temperature, Tempered: true, Rand: rng.New(1)}})
+	}
+	requests[2].Spread = false
+	outputs, err := e.GenerateAll(t.Context(), requests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if outputs[2].Spread != nil {
+		t.Error("alternatives that nobody asked for")
+	}
+	out, g := outputs[1], newPermutation()
+	logits := reference(m, append(slices.Clone(prompt), out.Tokens...))[len(prompt)-1:]
+	for i, tok := range out.Tokens {
+		allowed := g.Allowed(nil)
+		total := 0.0
+		for _, a := range allowed {
+			total += math.Exp(logits[i][a] / temperature)
+		}
+		if len(allowed) == 1 {
+			allowed = nil
+		}
+		if len(out.Spread[i]) != len(allowed) {
+			t.Fatalf("token %d: %d log-probabilities of %d alternatives", i, len(out.Spread[i]), len(allowed))
+		}
+		for k, a := range allowed {
+			want := logits[i][a]/temperature - math.Log(total)
+			if have := float64(out.Spread[i][k]); math.Abs(have-want) > 1e-4 || a == tok && have != float64(out.LogProbs[i]) {
+				t.Errorf("token %d, alternative %d: %g, want %g; the one chosen has %g", i, a, have, want, out.LogProbs[i])
+			}
+		}
+		if err := g.Advance(tok); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestGenerateLeavesTheSequenceComplete: what follows Generate sees all of its
 // tokens, also those that nobody had to read.
 func TestGenerateLeavesTheSequenceComplete(t *testing.T) {

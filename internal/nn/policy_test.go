@@ -275,3 +275,68 @@ func TestPolicyLossBesideJudgements(t *testing.T) {
 		near(t, p.Name, grads[i], want, 1e-4)
 	}
 }
+
+// TestWeigh: a prediction of Weigh is that of Append in the same place, and where
+// all alternatives are weighed by their probability, they count as one choice, of
+// its entropy, and no advantage that all share has a gradient.
+func TestWeigh(t *testing.T) {
+	m := mustModel(t, smallConfig(lm.Llama))
+	allowed := []int32{2, 5, 9}
+	tokens := []int32{5, 7, 2, 8}
+	appended, weighed := &Batch{}, &Batch{}
+	for _, b := range []*Batch{appended, weighed} {
+		b.Append(-1, []int32{1, 4, 6}, make([]float32, 3))
+		b.Append(0, []int32{3, 3}, make([]float32, 2)) // a sibling between
+	}
+	appended.Append(0, tokens, []float32{.5, 0, 2, 0})
+	appended.Allowed = [][]int32{allowed, allowed}
+	doc := weighed.Append(0, tokens, make([]float32, 4))
+	weighed.Weigh(doc, 0, 5, allowed, .5)
+	weighed.Weigh(doc, 2, 2, allowed, 2)
+	s := Surrogate{Low: .2, High: .28, Advantage: []float32{1, -.5}, Old: []float32{-1, -1.2}}
+	have, want := policyGradients(t, m, weighed, s), policyGradients(t, m, appended, s)
+	for i := range have {
+		near(t, "gradient", have[i], want[i], 1e-6)
+	}
+
+	all := &Batch{}
+	all.Append(-1, []int32{1, 4, 6}, make([]float32, 3))
+	doc = all.Append(0, tokens, make([]float32, 4))
+	for _, token := range allowed {
+		all.Weigh(doc, 2, token, allowed, 1)
+	}
+	s = Surrogate{Low: .2, High: .28, Advantage: []float32{3, 3, 3}}
+	s.Old = slices.Clone(NewDecoder(m).LogProbs(NewTape(), all))
+	entropy := 0.0
+	for i, p := range s.Old {
+		share := math.Exp(float64(p))
+		s.Share, all.Weights[i] = append(s.Share, float32(share)), float32(share)
+		entropy -= share * float64(p)
+	}
+	d, tape := NewDecoder(m), NewTape()
+	_, stats := d.PolicyLoss(tape, all, s, 1)
+	if math.Abs(stats.Choices-1) > 1e-5 || math.Abs(stats.Entropy-entropy) > 1e-5 {
+		t.Errorf("%g choices with entropy %g, want 1 with %g", stats.Choices, stats.Entropy, entropy)
+	}
+	for _, g := range policyGradients(t, m, all, s) {
+		for _, v := range g {
+			if math.Abs(float64(v)) > 1e-5 {
+				t.Fatalf("a gradient of %g where all choices are worth the same", v)
+			}
+		}
+	}
+}
+
+func policyGradients(t *testing.T, m *lm.Model, b *Batch, s Surrogate) (grads [][]float32) {
+	t.Helper()
+	d, tape := NewDecoder(m), dirtyTape()
+	if err := d.Check(b); err != nil {
+		t.Fatal(err)
+	}
+	loss, _ := d.PolicyLoss(tape, b, s, 3)
+	tape.Backward(loss)
+	for _, p := range d.Params() {
+		grads = append(grads, p.Grad)
+	}
+	return grads
+}

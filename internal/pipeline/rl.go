@@ -96,7 +96,7 @@ func (c *checker) rl(o *Options) {
 	c.oneOf("rl.algorithm", r.Algorithm, algorithmDAPO, algorithmGRPO, algorithmDrGRPO)
 	c.oneOf("rl.credit", r.Credit, string(rl.ToAnswer), string(rl.ToPlace), string(rl.ToChoice))
 	if r.Credit != string(rl.ToAnswer) && r.Decode == decodeFree {
-		c.fail("rl.credit is place and rl.decode is free; of an answer that may be no ranking no place has earned anything: use decode grammar or credit answer")
+		c.fail("rl.credit is %s and rl.decode is free; of an answer that may be no ranking no place has earned anything: use decode grammar or credit answer", r.Credit)
 	}
 	c.within("rl.prompts", float64(r.Prompts), 1, 4096)
 	c.within("rl.group", float64(r.Group), 2, 1024)

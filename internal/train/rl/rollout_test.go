@@ -187,6 +187,56 @@ func TestPromptThatDoesNotFitIsAnError(t *testing.T) {
 	}
 }
 
+// TestPicksAreAllThatCouldBeChosen: under credit by choice every place but the last
+// has the candidates that were left, with a distribution over them in which the one
+// chosen has the probability it was chosen with. A batch weighs them in its place.
+func TestPicksAreAllThatCouldBeChosen(t *testing.T) {
+	o := options()
+	o.Credit, o.Temperature = ToChoice, 1.5
+	_, groups := sampled(t, o, 6)
+	weighed := 0
+	for _, g := range groups {
+		for i := range g.answers {
+			a, k := &g.answers[i], len(g.slate.Grades)
+			if len(a.picks) != k-1 {
+				t.Fatalf("%d picks among %d candidates", len(a.picks), k)
+			}
+			for place, p := range a.picks {
+				left, total := slices.Clone(a.parsed.Ranking[place:]), 0.0
+				slices.Sort(left)
+				candidates := slices.Clone(p.candidates)
+				slices.Sort(candidates)
+				for x, c := range p.candidates {
+					total += math.Exp(float64(p.logProb[x]))
+					if c == a.parsed.Ranking[place] && p.logProb[x] != a.logProb[p.token] {
+						t.Errorf("place %d: candidate %d was chosen with %g and has %g", place, c, a.logProb[p.token], p.logProb[x])
+					}
+				}
+				if p.place != place || !slices.Equal(candidates, left) || math.Abs(total-1) > 1e-5 {
+					t.Fatalf("pick %d is at place %d among %v with probability %g, left are %v", place, p.place, p.candidates, total, left)
+				}
+			}
+		}
+		for _, lot := range o.pack([]group{g}, o.weigh([]group{g}, func(int) int { return 99 })) {
+			shares := 0.0
+			for _, share := range lot.surrogate.Share {
+				shares += float64(share)
+			}
+			choices := 0
+			for i := range g.answers {
+				choices += g.answers[i].choices()
+			}
+			if n := len(lot.batch.Targets); len(lot.surrogate.Old) != n || len(lot.surrogate.Advantage) != n || len(lot.batch.Allowed) != n || math.Abs(shares-float64(choices)) > 1e-4*float64(choices) {
+				t.Fatalf("%d predictions with %d advantages; they stand for %g of %d choices", n, len(lot.surrogate.Advantage), shares, choices)
+			}
+			weighed += len(lot.batch.Targets) - choices
+		}
+	}
+	if weighed == 0 {
+		t.Error("no alternative is weighed")
+	}
+}
+
 // TestTokensFillTheirPlaces: under credit by place the tokens of place p spell the
 // number of the candidate there.
 func TestTokensFillTheirPlaces(t *testing.T) {

@@ -45,6 +45,7 @@ func TestRewardRises(t *testing.T) {
 		"GRPO with KL":    func(o *Options) { o.Normalizer, o.High, o.KL, o.Attempts = ByAnswer, .2, .01, 0 },
 		"Dr. GRPO":        func(o *Options) { o.Normalizer, o.High, o.Deviation = Constant, .2, false },
 		"credit by place": func(o *Options) { o.Credit = ToPlace },
+		"credit by choice, with KL": func(o *Options) { o.Credit, o.KL = ToChoice, .01 },
 		"two passes, variant c": func(o *Options) {
 			o.Epochs = 2
 			o.Reward = reward.Reward{Variant: reward.C, Metric: reward.Promotion, Alpha: .2}
@@ -181,6 +182,9 @@ func TestResumedRunEqualsUnbroken(t *testing.T) {
 	o := options()
 	o.Credit, o.LambdaJudge, o.JudgeLayers = ToPlace, 1, 1
 	testResume(t, newJudges(t), o)
+	o = options()
+	o.Credit, o.Temperature = ToChoice, .8
+	testResume(t, newWorld(t), o)
 }
 
 func testResume(t *testing.T, w world, o Options) {
