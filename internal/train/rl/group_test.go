@@ -1,12 +1,15 @@
 package rl
 
 import (
+	"cmp"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/gr2/gr2/internal/nn"
 	"github.com/gr2/gr2/internal/reward"
+	"github.com/gr2/gr2/internal/rng"
 	"pgregory.net/rapid"
 )
 
@@ -442,4 +445,96 @@ func slopes(all []answer, chance []float64, own [][]float64, others [][][]float6
 		part[c] -= prob[c] / total * sum
 	}
 	return part
+}
+
+// TestCreditByChoiceHasLessNoise: over groups drawn again and again, the gradient of
+// the policy's logits has the same mean as under credit by place, and less than half
+// of its variance.
+func TestCreditByChoiceHasLessNoise(t *testing.T) {
+	const k, size, draws = 10, 16, 1500
+	r := rng.New(7)
+	weights := make([]float64, k)
+	slate := reward.Slate{Grades: make([]uint8, k)}
+	slate.Grades[3] = 1
+	for c := range weights {
+		weights[c] = math.Exp(r.NormFloat64())
+		slate.Incoming = append(slate.Incoming, c)
+	}
+	var mean, square [2][k]float64
+	for range draws {
+		g := &group{slate: slate}
+		for range size {
+			ranking := drawRanking(weights, r)
+			a := credited(slate, reward.Reward{Variant: reward.A, Metric: reward.NDCG}, ranking...)
+			for place := range k - 1 {
+				a.picks = append(a.picks, pickAmong(weights, ranking, place))
+			}
+			g.answers = append(g.answers, a)
+		}
+		for way, slope := range logitSlopes(g) {
+			for c, v := range slope {
+				mean[way][c] += v / draws
+				square[way][c] += v * v / draws
+			}
+		}
+	}
+	var variance [2]float64
+	for c := range k {
+		for way := range variance {
+			variance[way] += square[way][c] - mean[way][c]*mean[way][c]
+		}
+		if difference := mean[1][c] - mean[0][c]; math.Abs(difference) > 5*math.Sqrt((square[0][c]+square[1][c])/draws) {
+			t.Errorf("candidate %d: slopes of %g by place and %g by choice", c, mean[0][c], mean[1][c])
+		}
+	}
+	t.Logf("variance %.4g by place, %.4g by choice", variance[0], variance[1])
+	if variance[1] > variance[0]/2 {
+		t.Errorf("variance %g by choice, %g by place", variance[1], variance[0])
+	}
+}
+
+// drawRanking samples from the Plackett-Luce model.
+func drawRanking(weights []float64, r *rand.Rand) []int {
+	keys, ranking := make([]float64, len(weights)), make([]int, len(weights))
+	for c, w := range weights {
+		keys[c], ranking[c] = r.ExpFloat64()/w, c
+	}
+	slices.SortFunc(ranking, func(a, b int) int { return cmp.Compare(keys[a], keys[b]) })
+	return ranking
+}
+
+// logitSlopes are the gradients of the candidates' logits from one group, by place
+// and by choice.
+func logitSlopes(g *group) (slopes [2][]float64) {
+	k := len(g.slate.Grades)
+	byPlace, byChoice := g.advantages(false), g.byChoice(reward.NDCG, false)
+	for way := range slopes {
+		slopes[way] = make([]float64, k)
+	}
+	add := func(slope []float64, p *pick, advantage func(x int) float64) {
+		for x, c := range p.candidates {
+			slope[c] += advantage(x)
+			for y, other := range p.candidates {
+				slope[other] -= advantage(x) * math.Exp(float64(p.logProb[y]))
+			}
+		}
+	}
+	for i := range g.answers {
+		a := &g.answers[i]
+		for place := range a.picks {
+			p := &a.picks[place]
+			add(slopes[0], p, func(x int) float64 {
+				if p.candidates[x] != a.parsed.Ranking[place] {
+					return 0
+				}
+				return float64(byPlace[i][place])
+			})
+		}
+		for _, alt := range byChoice[i] {
+			add(slopes[1], alt.pick, func(x int) float64 {
+				return math.Exp(float64(alt.logProb[x])) * float64(alt.advantage[x])
+			})
+		}
+	}
+	return slopes
 }

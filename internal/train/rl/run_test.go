@@ -41,10 +41,10 @@ func rows(t *testing.T, dir string) (all []Metrics) {
 func TestRewardRises(t *testing.T) {
 	w := newWorld(t)
 	for name, set := range map[string]func(*Options){
-		"DAPO":            func(*Options) {},
-		"GRPO with KL":    func(o *Options) { o.Normalizer, o.High, o.KL, o.Attempts = ByAnswer, .2, .01, 0 },
-		"Dr. GRPO":        func(o *Options) { o.Normalizer, o.High, o.Deviation = Constant, .2, false },
-		"credit by place": func(o *Options) { o.Credit = ToPlace },
+		"DAPO":                      func(*Options) {},
+		"GRPO with KL":              func(o *Options) { o.Normalizer, o.High, o.KL, o.Attempts = ByAnswer, .2, .01, 0 },
+		"Dr. GRPO":                  func(o *Options) { o.Normalizer, o.High, o.Deviation = Constant, .2, false },
+		"credit by place":           func(o *Options) { o.Credit = ToPlace },
 		"credit by choice, with KL": func(o *Options) { o.Credit, o.KL = ToChoice, .01 },
 		"two passes, variant c": func(o *Options) {
 			o.Epochs = 2
