@@ -52,6 +52,7 @@ var lines = []line{
 	{"rl-from-sft", "control/rrf-title", "untrained fusion, title"},
 	{"rl-from-sft", "control/rrf-knn-title", "untrained fusion, item-kNN and title"},
 	{"rl-from-sft", "control/linear", "linear control"},
+	{"rl-from-sft", "control/linear-shown", "linear control on what prompts show"},
 	{"rl-from-sft", "sft", "SFT"},
 	{"rl-from-sft", "rl", "RL from SFT"},
 	{"rl-from-midtrain", "rl", "RL from mid-training"},

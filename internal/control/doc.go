@@ -6,7 +6,8 @@
 //     similarity (control/rrf-title), or with item-kNN co-engagement and title
 //     similarity (control/rrf-knn-title).
 //   - Linear: a softmax over the slate of a weighted sum of all evidence and of
-//     the incoming order (control/linear), fitted in a second by Newton's method.
+//     the incoming order (control/linear), fitted in a second by Newton's method;
+//     and one of the evidence and the rank that prompts show (control/linear-shown).
 //
 // Controls see a Case: a slate and evidence.Stats.Raw for it. Fit on training or
 // validation slates whose evidence leaves out the user's own fold.

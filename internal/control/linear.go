@@ -17,6 +17,12 @@ type LinearOptions struct {
 	Features []string
 }
 
+// ShownFeatures are those that a prompt with these names of evidence has: the rank
+// in the incoming order, and their values, which it shows in buckets.
+func ShownFeatures(names []string) []string {
+	return append([]string{"order/rank", "order/log"}, names...)
+}
+
 // LinearFeatures are the features a linear control can use: three of the
 // incoming order, then those of evidence.Names.
 //
@@ -180,8 +186,12 @@ func (m *Linear) rows(c Case) [][]float64 {
 	return rows
 }
 
-// LinearName is the policy name of Linear.
-const LinearName = "control/linear"
+// LinearName is the policy name of Linear, ShownName that of one on the evidence
+// which prompts show.
+const (
+	LinearName = "control/linear"
+	ShownName  = "control/linear-shown"
+)
 
 // Name is LinearName.
 func (m *Linear) Name() string { return LinearName }

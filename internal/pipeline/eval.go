@@ -187,7 +187,8 @@ func percent(lifts map[string]eval.Lift, metric string) string {
 }
 
 // controls are what users would pick instead of a language model: untrained
-// fusion and a linear model on the same evidence, fitted on the same slates.
+// fusion and linear models, fitted on the same slates, on all evidence there is and on
+// that which prompts show.
 func (e *evaluation) controls() ([]eval.Policy, error) {
 	stats, _, err := e.evidence()
 	if err != nil {
@@ -200,12 +201,22 @@ func (e *evaluation) controls() ([]eval.Policy, error) {
 	}
 	cases := e.cases(stats, e.set.test.Slates, false)
 	var policies []eval.Policy
-	for _, r := range []control.Ranker{control.RRFTitle(), control.RRFKNNTitle(), linear} {
-		p := eval.Policy{Name: r.Name()}
+	add := func(name string, r control.Ranker) {
+		p := eval.Policy{Name: name}
 		for _, c := range cases {
 			p.Rankings = append(p.Rankings, r.Rank(c))
 		}
 		policies = append(policies, p)
+	}
+	for _, r := range []control.Ranker{control.RRFTitle(), control.RRFKNNTitle(), linear} {
+		add(r.Name(), r)
+	}
+	if o := &e.job.Options; o.Prompt.Evidence {
+		shown, err := control.FitLinear(fitting, control.LinearOptions{Features: control.ShownFeatures(o.promptOptions().EvidenceNames)})
+		if err != nil {
+			return nil, err
+		}
+		add(control.ShownName, shown)
 	}
 	return policies, nil
 }

@@ -141,7 +141,9 @@ func policyMeaning(policy string) string {
 	case strings.HasPrefix(policy, "control/rrf"):
 		return "rank fusion, nothing trained"
 	case policy == control.LinearName:
-		return "linear model on the same evidence"
+		return "linear model on all evidence there is, unrounded"
+	case policy == control.ShownName:
+		return "linear model on the evidence that prompts show, unrounded"
 	case strings.HasSuffix(policy, writtenSuffix):
 		return "the same policy, read by the ranking it writes under the grammar"
 	case strings.HasPrefix(policy, "control/"):
