@@ -176,7 +176,11 @@ func cellOf(lifts map[string]eval.Lift, spread map[string]float64, metric string
 	if !known {
 		return ""
 	}
-	return fmt.Sprintf("%+.1f [%+.1f, %+.1f] ±%.1f", 100*l.Value, 100*l.Low, 100*l.High, 100*spread[metric])
+	cell := fmt.Sprintf("%+.1f [%+.1f, %+.1f]", 100*l.Value, 100*l.Low, 100*l.High)
+	if s := spread[metric]; s > 0 { // of several seeds
+		cell += fmt.Sprintf(" ±%.1f", 100*s)
+	}
+	return cell
 }
 
 // attribute prints what each change does to the lifts of its policy: SFT's, or
