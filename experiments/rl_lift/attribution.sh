@@ -53,3 +53,4 @@ for name in ${CELLS:-sft-no-evidence sft-no-text sft-no-midtraining sft-half-wid
   "$out/gr2" eval "${runs[@]}" >"$results/beauty-$name.txt"
 done
 go run ./experiments/rl_lift >"$results/table.md"
+{ git rev-parse HEAD; go version; grep -m1 'model name' /proc/cpuinfo || true; nproc; date -u +%F; } >"$results/made-attribution.txt"

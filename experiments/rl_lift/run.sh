@@ -24,7 +24,7 @@ place() {
   [ -f "$data/manifest.json" ] || "$out/gr2" "${make[@]}" --out "$data"
 }
 
-# cell DATASET NAME SETTINGS...: one run, on the stages that the SFT run of the seed has made.
+# cell DATASET NAME SETTINGS...: one run, on the stages that the SFT run of the seed has made, if its folder is there.
 cell() {
   local dataset=$1 name=$2 preset=small config=$results/amazon.yaml
   local result=$results/$dataset-seed-$seed-$name.json run=$out/$dataset-$seed-$name
@@ -35,7 +35,7 @@ cell() {
     beauty-time) set -- "$@" --set data.protocol=time ;;
   esac
   place "$dataset"
-  if [ "$name" != sft ] && [ ! -d "$run" ]; then
+  if [ "$name" != sft ] && [ ! -d "$run" ] && [ -d "$out/$dataset-$seed-sft" ]; then
     rm -rf "$run.part"
     cp -r "$out/$dataset-$seed-sft" "$run.part"
     mv "$run.part" "$run"
@@ -54,13 +54,13 @@ for dataset in ${DATASETS:-market beauty sports beauty-time}; do
       rl-from-midtrain) settings=(--set rl.steps=250 --set rl.from=midtrain --set rl.lr=0.001) ;;
       sft-all) settings=(--set sft.user_share=1) ;;
     esac
-    runs=()
+    runs=() whole=1
     for seed in ${SEEDS:-1 2 3}; do
       cell "$dataset" "$name" ${settings[@]+"${settings[@]}"}
-      runs+=(--run "$out/$dataset-$seed-$name")
+      if [ -d "$out/$dataset-$seed-$name" ]; then runs+=(--run "$out/$dataset-$seed-$name"); else whole=0; fi
     done
-    "$out/gr2" eval "${runs[@]}" >"$results/$dataset-$name.txt"
+    if [ $whole = 1 ]; then "$out/gr2" eval "${runs[@]}" >"$results/$dataset-$name.txt"; fi
   done
+  { git rev-parse HEAD; go version; grep -m1 'model name' /proc/cpuinfo || true; nproc; date -u +%F; } >"$results/made-$dataset.txt"
 done
 go run ./experiments/rl_lift >"$results/table.md"
-{ git rev-parse HEAD; go version; grep -m1 'model name' /proc/cpuinfo || true; nproc; date -u +%F; } >"$results/made.txt"
