@@ -146,3 +146,47 @@ func TestTwoLossesOnOneTape(t *testing.T) {
 		}
 	}
 }
+
+// TestFewAllowedTokens: where rows allow a few tokens among many, loss, gradients
+// and entropy are those of the whole vocabulary with the others masked, and a target
+// that is not allowed has probability 0.
+func TestFewAllowedTokens(t *testing.T) {
+	const rows, cols, vocab = 9, 8, 60
+	r := rng.New(5)
+	x, w := NewParam("x", rows, cols), NewParam("w", vocab, cols)
+	for _, p := range []*Param{x, w} {
+		for i := range p.Value {
+			p.Value[i] = float32(r.NormFloat64())
+		}
+	}
+	w.TrainFrom = 3
+	var targets []int32
+	var allowed [][]int32
+	weights := make([]float32, rows)
+	for i := range rows {
+		list := []int32{int32(i % 4), int32(5 + i%3), 20, int32(40 + i)}
+		allowed, targets, weights[i] = append(allowed, list), append(targets, list[i%4]), float32(i)/4
+	}
+	learn := func(allowed [][]int32, targets []int32, weights []float32) (float32, []float32, []float32) {
+		clear(x.Grad)
+		clear(w.Grad)
+		tape := dirtyTape()
+		loss := tape.LinearCrossEntropy(tape.Leaf(x), w, targets, allowed, weights, 3)
+		tape.Backward(loss)
+		return loss.Value[0], slices.Clone(x.Grad), slices.Clone(w.Grad)
+	}
+	few, fewX, fewW := learn(allowed, targets, weights)
+	// A tenth row that allows everything and weighs nothing keeps the vocabulary whole.
+	x.Rows, x.Value, x.Grad = rows+1, append(x.Value, make([]float32, cols)...), append(x.Grad, make([]float32, cols)...)
+	all, allX, allW := learn(append(slices.Clone(allowed), nil), append(slices.Clone(targets), 0), append(slices.Clone(weights), 0))
+	near(t, "loss", []float32{few}, []float32{all}, 1e-6)
+	near(t, "gradient of x", fewX, allX[:rows*cols], 1e-5)
+	near(t, "gradient of w", fewW, allW, 1e-5)
+	if !slices.Equal(fewW[:3*cols], make([]float32, 3*cols)) {
+		t.Error("rows that are not trained have a gradient")
+	}
+	tape := NewTape()
+	if p := tape.LinearLogProbs(tape.Leaf(x), w, append(slices.Clone(targets), 59), append(slices.Clone(allowed), []int32{1, 2}), 1)[rows]; !math.IsInf(float64(p), -1) {
+		t.Errorf("a target that is not allowed has log-probability %g", p)
+	}
+}

@@ -75,27 +75,28 @@ func (t *Tape) newHead(x *Var, w *Param, targets []int32, allowed [][]int32) *he
 		want("allowed tokens", x.Rows, len(allowed))
 	}
 	o := headLoss{x: x, w: w, targets: targets, allowed: allowed, sharp: 1, logProb: t.mem.take(x.Rows)}
-	if tokens := t.union(allowed, w.Rows/2); tokens != nil {
+	if tokens := t.union(allowed, targets, w.Rows/2); tokens != nil {
 		o.narrow(t, tokens)
 	}
 	o.chunk = min(max(1, t.limits.chunk/o.w.Rows), max(1, x.Rows))
 	return t.heads.put(o)
 }
 
-// union is all tokens that some row allows, ascending; nil where a row allows every
-// token, or where they are more than most: a grammar leaves a choice among a few.
-func (t *Tape) union(allowed [][]int32, most int) []int32 {
-	n := 0
+// union is the targets and all tokens that some row allows, ascending; nil where a
+// row allows every token, or where they are more than most: a grammar leaves a choice
+// among a few.
+func (t *Tape) union(allowed [][]int32, targets []int32, most int) []int32 {
+	n := len(targets)
 	for _, list := range allowed {
 		if len(list) == 0 {
 			return nil
 		}
 		n += len(list)
 	}
-	if n == 0 {
+	if len(allowed) == 0 {
 		return nil
 	}
-	all := t.ints.take(n)
+	all := append(t.ints.take(n), targets...)
 	for _, list := range allowed {
 		all = append(all, list...)
 	}
