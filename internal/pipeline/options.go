@@ -136,7 +136,8 @@ type SFTOptions struct {
 	// examples that do so afterwards. 0 and 0 learn from labels alone.
 	TeacherEpochs int     `yaml:"teacher_epochs" json:"teacher_epochs"`
 	TeacherShare  float64 `yaml:"teacher_share" json:"teacher_share"`
-	// TeacherJudges has the judgements of these examples follow the ranking too.
+	// TeacherJudges has the judgements of these examples learn the teacher's
+	// probabilities, not the labels.
 	TeacherJudges bool `yaml:"teacher_judges" json:"teacher_judges"`
 	// TeacherTemperature divides the teacher's logits before drawing.
 	TeacherTemperature float64 `yaml:"teacher_temperature" json:"teacher_temperature"`

@@ -124,7 +124,7 @@ func (o *Options) validate() error {
 	case !(o.Low >= 0 && o.Low <= 1 && o.High >= 0 && o.KL >= 0):
 		return fault.Usagef("rl: clip %g and %g, kl %g; use 0 to 1, 0 or more, 0 or more", o.Low, o.High, o.KL)
 	case o.Free && o.Credit != ToAnswer:
-		return fault.Usagef("rl: credit by place needs answers that are rankings; decode by the grammar or give credit by answer")
+		return fault.Usagef("rl: credit by %s needs answers that are rankings; decode by the grammar or give credit by answer", o.Credit)
 	case !(o.LambdaJudge >= 0) || o.LambdaJudge > 0 && o.JudgeLayers == 0:
 		return fault.Usagef("rl: judgements with weight %g below %d layers; use 0 or more, and layers below the top", o.LambdaJudge, o.JudgeLayers)
 	case !(o.Temperature > 0):
