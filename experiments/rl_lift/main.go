@@ -56,7 +56,7 @@ var lines = []line{
 	{"rl-from-sft", "sft", "SFT"},
 	{"rl-from-sft", "rl", "RL from SFT"},
 	{"rl-from-midtrain", "rl", "RL from mid-training"},
-	{"sft-all", "sft", "SFT on RL's slates too"},
+	{"sft-labels", "sft", "SFT with labels"},
 	{"rl-from-sft", "bayes", "Bayes-optimal order"},
 }
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # What reinforcement learning adds: the incoming order, SFT, RL from SFT and RL from mid-training, all read by the ranking they write, with
 # three seeds (or those in SEEDS), on the synthetic market, Amazon Beauty and Sports, and Beauty under a global time split (or those in
-# DATASETS). SFT has the slates of half of the users and RL those of the others; sft-all is SFT on both, in as many epochs and so twice the
-# steps: what their labels are worth without RL. The linear control of the tables is always fitted on all of them. A seed draws the run, and
-# the market with it. CELLS names some of the cells. Each cell leaves its report, so that the script goes on where it was stopped; a new FOLDER and no reports begin anew.
+# DATASETS). On Amazon's data SFT learns from the linear control alone; sft-labels goes on from there with labels where rl-from-sft has
+# rewards, as many epochs again: what they are worth without RL. A seed draws the run, and the market with it. CELLS names some of
+# the cells. Each cell leaves its report, so that the script goes on where it was stopped; a new FOLDER and no reports begin anew.
 # Usage: [GR2_DATA=...] experiments/rl_lift/run.sh [FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -47,12 +47,16 @@ cell() {
 }
 
 for dataset in ${DATASETS:-market beauty sports beauty-time}; do
-  for name in ${CELLS:-sft rl-from-sft rl-from-midtrain sft-all}; do
-    settings=()
+  for name in ${CELLS:-sft rl-from-sft rl-from-midtrain sft-labels}; do
+    settings=() steps=600
+    if [ "$dataset" = market ]; then steps=250; fi
     case $name in
-      rl-from-sft) settings=(--set rl.steps=250) ;;
-      rl-from-midtrain) settings=(--set rl.steps=250 --set rl.from=midtrain --set rl.lr=0.001) ;;
-      sft-all) settings=(--set sft.user_share=1) ;;
+      rl-from-sft) settings=(--set rl.steps=$steps) ;;
+      rl-from-midtrain) settings=(--set rl.steps=$steps --set rl.from=midtrain --set rl.lr=0.001 --set rl.kl=0 --set rl.temperature=1) ;;
+      sft-labels)
+        if [ "$dataset" = market ]; then continue; fi # SFT has labels there
+        settings=(--set sft.epochs=4)
+        ;;
     esac
     runs=() whole=1
     for seed in ${SEEDS:-1 2 3}; do

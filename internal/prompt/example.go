@@ -213,12 +213,8 @@ func places(ranking, order []int, k int) ([]int, error) {
 // Candidate is the place, as shown, of the candidate that a token of an answer
 // names by itself; ok is false for other tokens and for parts of numbers.
 func (b *Builder) Candidate(token int32) (place int, ok bool) {
-	for n, spelt := range b.v.numbers {
-		if len(spelt) == 1 && spelt[0] == token && n > 0 {
-			return n - 1, true
-		}
-	}
-	return 0, false
+	place, ok = b.v.named[token]
+	return place, ok
 }
 
 // ChoiceTokens are the tokens behind which an answer names a candidate, and

@@ -23,13 +23,14 @@ type vocab struct {
 	ranks                [SlateMax + 1]int32
 	evidence             [][]int32 // name x code
 	numbers              [SlateMax + 1][]int32
-	lineEnd, hash        []int32 // "\n" and " #", which parts a number from text before it
-	open, comma, close   []int32 // syntax of the answer; close ends with <|im_end|>
-	traceTokens          []int32 // what a trace may consist of, and its end mark; ascending
+	named                map[int32]int // place of the candidate whose number is this token alone
+	lineEnd, hash        []int32       // "\n" and " #", which parts a number from text before it
+	open, comma, close   []int32       // syntax of the answer; close ends with <|im_end|>
+	traceTokens          []int32       // what a trace may consist of, and its end mark; ascending
 }
 
 func newVocab(tok *token.Tokenizer, o Options) (*vocab, error) {
-	v := &vocab{think: -1, answer: -1, no: -1, yes: -1, sidBegin: -1, sidEnd: -1}
+	v := &vocab{think: -1, answer: -1, no: -1, yes: -1, sidBegin: -1, sidEnd: -1, named: map[int32]int{}}
 	for _, name := range SpecialTokens(o) {
 		if id, ok := tok.ID(name); !ok || !tok.Added(id) {
 			return nil, fault.Usagef("prompt: the tokenizer has no added token %s: train or extend it with prompt.SpecialTokens of these options", name)
@@ -46,6 +47,9 @@ func newVocab(tok *token.Tokenizer, o Options) (*vocab, error) {
 	for n := 1; n <= SlateMax; n++ {
 		v.ranks[n] = id(rankToken(n))
 		v.numbers[n] = tok.EncodeText(strconv.Itoa(n))
+		if len(v.numbers[n]) == 1 {
+			v.named[v.numbers[n][0]] = n - 1
+		}
 	}
 	if o.Evidence {
 		v.evidence = make([][]int32, len(o.EvidenceNames))
