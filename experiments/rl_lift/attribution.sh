@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What moves the lift most, on Amazon Beauty: the runs of run.sh with one thing taken away or made another, three seeds (or those in SEEDS).
+# What moves the lift most, on Amazon Beauty: the runs of run.sh with one thing taken away, added or made another, three seeds (or those in SEEDS).
 # CELLS names some of the cells. Those that begin with sft differ before reinforcement learning and are to be compared with beauty-sft, those
 # that begin with rl differ in it and are to be compared with beauty-rl-from-sft. Needs the run folders that run.sh left in FOLDER.
 # Usage: GR2_DATA=... experiments/rl_lift/attribution.sh [FOLDER]
@@ -11,18 +11,19 @@ results=experiments/rl_lift
 settings() { # CELL: what is set otherwise
   case $1 in
     sft-no-evidence) echo prompt.evidence=false ;;
-    sft-no-text) echo prompt.title=false prompt.brand=false ;;
+    sft-text) echo prompt.title=true prompt.brand=true prompt.history_max=6 ;;
     sft-no-midtraining) echo midtrain.epochs=0 ;;
     sft-half-width) echo model.hidden=64 model.intermediate=176 ;;
     sft-double-width) echo model.hidden=256 model.heads=8 model.kv_heads=8 model.intermediate=704 ;;
-    sft-fifth-of-slates) echo sft.user_share=0.1 ;;
-    sft-no-teacher) echo sft.teacher_epochs=0 ;;
+    sft-fifth-of-slates) echo sft.user_share=0.2 ;;
+    sft-labels-alone) echo sft.teacher_epochs=0 sft.teacher_judges=false ;;
     sft-no-pointer) echo sft.pointer=false ;;
-    rl-group-4) echo rl.steps=250 rl.group=4 ;;
-    rl-naive) echo rl.steps=250 rl.reward=naive ;;
-    rl-auc) echo rl.steps=250 rl.metric=auc ;;
-    rl-credit-answer) echo rl.steps=250 rl.credit=answer ;;
-    rl-rewards-alone) echo rl.steps=250 rl.lambda_judge=0 rl.lr=0.0001 ;;
+    rl-group-16) echo rl.steps=600 rl.group=16 ;;
+    rl-naive) echo rl.steps=600 rl.reward=naive ;;
+    rl-auc) echo rl.steps=600 rl.metric=auc ;;
+    rl-credit-answer) echo rl.steps=600 rl.credit=answer ;;
+    rl-no-kl) echo rl.steps=600 rl.kl=0 ;;
+    rl-dapo) echo rl.steps=600 rl.algorithm=dapo rl.attempts=4 rl.clip_high=0.28 rl.kl=0 ;;
     *) echo "no cell $1" >&2; return 2 ;;
   esac
 }
@@ -44,7 +45,7 @@ cell() { # CELL
   mv "$result.part" "$result"
 }
 
-for name in ${CELLS:-sft-no-evidence sft-no-text sft-no-midtraining sft-half-width sft-double-width sft-fifth-of-slates sft-no-teacher sft-no-pointer rl-group-4 rl-naive rl-auc rl-credit-answer rl-rewards-alone}; do
+for name in ${CELLS:-sft-no-evidence sft-text sft-no-midtraining sft-half-width sft-double-width sft-fifth-of-slates sft-labels-alone sft-no-pointer rl-group-16 rl-naive rl-auc rl-credit-answer rl-no-kl rl-dapo}; do
   runs=()
   for seed in ${SEEDS:-1 2 3}; do
     cell "$name"

@@ -63,18 +63,19 @@ var lines = []line{
 // changes are the cells of attribution.sh.
 var changes = []struct{ cell, title string }{
 	{"sft-no-evidence", "no evidence tokens"},
-	{"sft-no-text", "no title, no brand"},
+	{"sft-text", "title and brand too, six items of history"},
 	{"sft-no-midtraining", "no mid-training"},
 	{"sft-half-width", "half the width"},
 	{"sft-double-width", "double the width"},
 	{"sft-fifth-of-slates", "a fifth of the slates"},
-	{"sft-no-teacher", "labels alone, no teacher"},
+	{"sft-labels-alone", "labels alone, no teacher"},
 	{"sft-no-pointer", "no head that points"},
-	{"rl-group-4", "G 4 instead of 16"},
+	{"rl-group-16", "G 16 instead of 4"},
 	{"rl-naive", "naive sum instead of `a`"},
 	{"rl-auc", "AUC instead of NDCG"},
 	{"rl-credit-answer", "credit by answer"},
-	{"rl-rewards-alone", "rewards alone, lr 1e-4"},
+	{"rl-no-kl", "no KL"},
+	{"rl-dapo", "DAPO: divided by the deviation, dynamic sampling, no KL"},
 }
 
 func main() {
