@@ -23,7 +23,8 @@ settings() { # CELL: what is set otherwise
     rl-auc) echo rl.steps=600 rl.metric=auc ;;
     rl-credit-answer) echo rl.steps=600 rl.credit=answer ;;
     rl-no-kl) echo rl.steps=600 rl.kl=0 ;;
-    rl-dapo) echo rl.steps=600 rl.algorithm=dapo rl.attempts=4 rl.clip_high=0.28 rl.kl=0 ;;
+    rl-dr-grpo) echo rl.steps=600 rl.algorithm=dr-grpo rl.kl=0.03 ;;
+    rl-cold) echo rl.steps=600 rl.temperature=0.5 ;;
     *) echo "no cell $1" >&2; return 2 ;;
   esac
 }
@@ -45,7 +46,7 @@ cell() { # CELL
   mv "$result.part" "$result"
 }
 
-for name in ${CELLS:-sft-no-evidence sft-text sft-no-midtraining sft-half-width sft-double-width sft-fifth-of-slates sft-labels-alone sft-no-pointer rl-group-16 rl-naive rl-auc rl-credit-answer rl-no-kl rl-dapo}; do
+for name in ${CELLS:-sft-no-evidence sft-text sft-no-midtraining sft-half-width sft-double-width sft-fifth-of-slates sft-labels-alone sft-no-pointer rl-group-16 rl-naive rl-auc rl-credit-answer rl-no-kl rl-dr-grpo rl-cold}; do
   runs=()
   for seed in ${SEEDS:-1 2 3}; do
     cell "$name"

@@ -75,7 +75,8 @@ var changes = []struct{ cell, title string }{
 	{"rl-auc", "AUC instead of NDCG"},
 	{"rl-credit-answer", "credit by answer"},
 	{"rl-no-kl", "no KL"},
-	{"rl-dapo", "DAPO: divided by the deviation, dynamic sampling, no KL"},
+	{"rl-dr-grpo", "advantages not divided by the deviation (and KL .03, for they are smaller)"},
+	{"rl-cold", "sampled at temperature .5"},
 }
 
 func main() {

@@ -56,9 +56,12 @@ type alternatives struct {
 // where R is the reward to go. Q does not depend on the choice, so its expectation is
 // that of whole answers (Q-Prop, Gu et al. 2017, eq. 6, with the first term over all
 // actions: Allen et al. 2017, Mean Actor Critic).
+//
+// Where advantages are divided by a deviation it is that of Q under the policy, at
+// each choice. Eq. 8 estimates it from the rewards of a group, which are too few to
+// tell an open slate from a settled one.
 func (g *group) byChoice(m reward.Metric, deviation bool) [][]alternatives {
 	w := g.wait()
-	scale := g.scale(deviation)
 	out := make([][]alternatives, len(g.answers))
 	for i := range g.answers {
 		a := &g.answers[i]
@@ -67,7 +70,7 @@ func (g *group) byChoice(m reward.Metric, deviation bool) [][]alternatives {
 			if a.standing(p.place) == w.positives {
 				break // nothing is left to be won
 			}
-			out[i] = append(out[i], alternatives{p, w.advantages(i, p, m, scale)})
+			out[i] = append(out[i], alternatives{p, w.advantages(i, p, w.worth(i, p, m), deviation)})
 		}
 	}
 	return out
@@ -93,27 +96,53 @@ func (g *group) wait() *wait {
 	return w
 }
 
-// advantages are those of the alternatives of a pick of answer i.
-func (w *wait) advantages(i int, p *pick, m reward.Metric, scale float64) []float32 {
+// worth is Q of the alternatives of a pick of answer i.
+func (w *wait) worth(i int, p *pick, m reward.Metric) []float64 {
 	a := &w.answers[i]
-	worth, mean := make([]float64, len(p.candidates)), 0.0
+	out := make([]float64, len(p.candidates))
 	negative := w.value(i, p.place+1, a.standing(p.place))
 	for k, c := range p.candidates {
-		worth[k] = negative
+		out[k] = negative
 		if w.slate.Grades[c] > market.GradeNone {
-			worth[k] = m.Earns(w.slate, a.parsed.Ranking[:p.place], c) + w.value(i, p.place+1, a.standing(p.place)|1<<c)
+			out[k] = m.Earns(w.slate, a.parsed.Ranking[:p.place], c) + w.value(i, p.place+1, a.standing(p.place)|1<<c)
 		}
-		mean += math.Exp(float64(p.logProb[k])) * worth[k]
+	}
+	return out
+}
+
+// leastSpread is the least that advantages of a choice are divided by. What is worth
+// less to choose between is settled, and dividing by it would make much of the
+// noise of V.
+const leastSpread = 0.03
+
+// advantages are those of the alternatives of a pick of answer i, worth so much.
+func (w *wait) advantages(i int, p *pick, worth []float64, deviation bool) []float32 {
+	mean, spread := p.moments(worth)
+	scale := w.scale(false)
+	if deviation {
+		scale /= max(spread, leastSpread)
 	}
 	out := make([]float32, len(worth))
 	for k, c := range p.candidates {
 		advantage := worth[k] - mean
-		if c == a.parsed.Ranking[p.place] {
+		if c == w.answers[i].parsed.Ranking[p.place] {
 			advantage += (w.toGo[i][p.place] - worth[k]) / math.Exp(float64(p.logProb[k]))
 		}
 		out[k] = float32(advantage * scale)
 	}
 	return out
+}
+
+// moments are mean and standard deviation of the alternatives' worth under the
+// policy that sampled.
+func (p *pick) moments(worth []float64) (mean, deviation float64) {
+	square := 0.0
+	for k, q := range worth {
+		probability := math.Exp(float64(p.logProb[k]))
+		mean += probability * q
+		square += probability * q * q
+	}
+	return mean, math.Sqrt(max(0, square-mean*mean))
 }
 
 // value is what the answers but i still come to, on average, that have these

@@ -538,3 +538,59 @@ func logitSlopes(g *group) (slopes [2][]float64) {
 	}
 	return slopes
 }
+
+// TestChoicesAreDividedByTheirOwnDeviation: with one positive, what a choice is worth
+// has two values, which gives its deviation in closed form.
+func TestChoicesAreDividedByTheirOwnDeviation(t *testing.T) {
+	const k, positive = 5, 2
+	slate := reward.Slate{Grades: make([]uint8, k), Incoming: []int{0, 1, 2, 3, 4}}
+	slate.Grades[positive] = 1
+	open, settled := 0, 0
+	for round := range uint64(40) {
+		r := rng.New(11, round)
+		weights := []float64{1, .4, math.Exp(-8 * r.Float64()), .7, .2} // the positive may be out of reach
+		g := &group{slate: slate}
+		for range 4 {
+			ranking := drawRanking(weights, r)
+			a := credited(slate, reward.Reward{Variant: reward.A, Metric: reward.NDCG}, ranking...)
+			for place := range k - 1 {
+				a.picks = append(a.picks, pickAmong(weights, ranking, place))
+			}
+			g.answers = append(g.answers, a)
+		}
+		plain, divided := g.byChoice(reward.NDCG, false), g.byChoice(reward.NDCG, true)
+		for i := range plain {
+			for n, alt := range plain[i] {
+				sampled := g.answers[i].parsed.Ranking[alt.place]
+				if sampled == positive || len(alt.candidates) < 3 {
+					continue // what was sampled has more than its worth, and a third has to tell that of a negative
+				}
+				p, between := 0.0, 0.0
+				for x, c := range alt.candidates {
+					switch {
+					case c == positive:
+						p = math.Exp(float64(alt.logProb[x]))
+						between += float64(alt.advantage[x])
+					case c != sampled: // all of these are worth the same
+						between -= float64(alt.advantage[x]) / float64(len(alt.candidates)-2)
+					}
+				}
+				deviation := math.Sqrt(p*(1-p)) * math.Abs(between) / g.scale(false)
+				if deviation > leastSpread {
+					open++
+				} else {
+					settled++
+				}
+				for x := range alt.candidates {
+					want := float64(alt.advantage[x]) / max(deviation, leastSpread)
+					if got := float64(divided[i][n].advantage[x]); math.Abs(got-want) > 1e-4*(1+math.Abs(want)) {
+						t.Fatalf("round %d, answer %d, place %d, alternative %d: %g, want %g (deviation %g)", round, i, alt.place, x, got, want, deviation)
+					}
+				}
+			}
+		}
+	}
+	if open < 20 || settled < 20 {
+		t.Fatalf("%d open and %d settled choices: the test has to see both", open, settled)
+	}
+}
