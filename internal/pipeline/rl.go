@@ -23,8 +23,9 @@ type RLOptions struct {
 	// what the sum of the losses of tokens is. The rest of what tells the three
 	// apart are settings of their own: attempts, clip_high, kl.
 	Algorithm string `yaml:"algorithm" json:"algorithm"`
-	// Credit is answer (each choice has the advantage of its answer) or place (of
-	// the reward that was still to come when it was made).
+	// Credit is answer (each choice has the advantage of its answer), place (of
+	// the reward that was still to come when it was made) or choice (the same in
+	// expectation over all that could have been chosen).
 	Credit string `yaml:"credit" json:"credit"`
 	// Prompts is the number of groups a step learns from, Group the answers to
 	// each.

@@ -75,7 +75,8 @@ type Options struct {
 	// Attempts bounds the drawings of a step that fill it with groups whose raw
 	// metric has spread (dynamic sampling); 0 takes every group as it comes.
 	Attempts int
-	// Deviation divides advantages by the standard deviation of their group.
+	// Deviation divides advantages by the standard deviation of their group, or,
+	// with credit by choice, by that of what each choice is worth.
 	Deviation  bool
 	Credit     Credit
 	Low, High  float64 // clip of the ratio to 1-Low..1+High
