@@ -137,7 +137,8 @@ type SFTOptions struct {
 	TeacherEpochs int     `yaml:"teacher_epochs" json:"teacher_epochs"`
 	TeacherShare  float64 `yaml:"teacher_share" json:"teacher_share"`
 	// TeacherJudges has the judgements of these examples learn the teacher's
-	// probabilities, not the labels.
+	// probabilities, not the labels, and their rankings its probabilities at every
+	// choice, not the candidate drawn.
 	TeacherJudges bool `yaml:"teacher_judges" json:"teacher_judges"`
 	// TeacherTemperature divides the teacher's logits before drawing.
 	TeacherTemperature float64 `yaml:"teacher_temperature" json:"teacher_temperature"`

@@ -28,6 +28,7 @@ type Aside struct {
 	Token   int32
 	Allowed []int32 // it chooses among these
 	Weight  float32
+	Late    bool // asked of the whole model, as the document is, not of the layers below judgements
 }
 
 // SFT describes a supervised example. Everything about candidates is given in
@@ -43,6 +44,11 @@ type SFT struct {
 	// Yes has the probability that each candidate is engaged with, which its
 	// judgement learns instead of the grade; nil = the grades.
 	Yes []float64
+
+	// Odds are how likely each candidate is to be put first, up to a factor. Every
+	// choice of the answer then learns the odds of all candidates that are left, where
+	// the ranking says which ones these are; nil = the candidate that it names.
+	Odds []float64
 
 	LossFrom int     // places of the ranking before this one carry no loss
 	LossTo   int     // nor do those from this one on; 0 = no such place
@@ -126,6 +132,10 @@ func (b *Builder) weigh(e *Example, from int, slot []int, traceLen int, x SFT) e
 			weights[i] = x.LambdaR
 		}
 	}
+	odds := x.Odds
+	if x.Order != nil {
+		odds = pick(x.Odds, x.Order)
+	}
 	g, place := b.answerGrammar(len(x.Slate.Candidates)), 0
 	var choice []int32
 	for i := traceLen; i < len(tokens); i++ {
@@ -139,12 +149,43 @@ func (b *Builder) weigh(e *Example, from int, slot []int, traceLen int, x SFT) e
 			if !b.opt.SyntaxLoss { // free decoding has to know by itself what may come
 				allowed[i] = slices.Clone(choice)
 			}
+			if odds != nil {
+				b.spread(e, from+i, odds)
+			}
 		}
 		if err := g.Advance(tokens[i]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// spread shares the weight of a choice among all that could be chosen, by the odds of
+// the candidates they name. A choice of tokens that name none, as parts of a number,
+// keeps it.
+func (b *Builder) spread(e *Example, at int, odds []float64) {
+	share, sum := make([]float64, len(e.Allowed[at])), 0.0
+	for n, token := range e.Allowed[at] {
+		candidate, ok := b.Candidate(token)
+		if !ok {
+			return
+		}
+		share[n] = odds[candidate]
+		sum += odds[candidate]
+	}
+	if !(sum > 0) {
+		return
+	}
+	whole := e.Weights[at]
+	for n, token := range e.Allowed[at] {
+		weight := whole * float32(share[n]/sum)
+		switch {
+		case token == e.Tokens[at]:
+			e.Weights[at] = weight
+		case weight > 0:
+			e.Asides = append(e.Asides, Aside{At: at - 1, Token: token, Allowed: e.Allowed[at], Weight: weight, Late: true})
+		}
+	}
 }
 
 // Reorder shows a slate in another order: place i shows candidate order[i],

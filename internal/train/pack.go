@@ -67,7 +67,7 @@ func (f *feed) batch(tokens int) (*nn.Batch, float64, error) {
 	return b, weight, nil
 }
 
-// ask is an aside at a token of the batch that already answers one.
+// ask is an aside at a token of the batch that answers something else as well.
 type ask struct {
 	row int32
 	prompt.Aside
@@ -84,14 +84,14 @@ func askAgain(b *nn.Batch, more []ask) {
 	}
 	for _, a := range more {
 		b.Rows, b.Targets, b.Weights = append(b.Rows, a.row), append(b.Targets, a.Token), append(b.Weights, a.Weight)
-		b.Allowed, b.Early = append(b.Allowed, a.Aside.Allowed), append(b.Early, true)
+		b.Allowed, b.Early = append(b.Allowed, a.Aside.Allowed), append(b.Early, !a.Late)
 	}
 }
 
 // appendExample adds the example as one document: position t predicts token
 // t+1 with that token's weight, or answers an aside where the document takes
-// no loss. It returns the asides at tokens that answer another one, and the sum
-// of the weights.
+// no loss. It returns the asides at tokens that answer something else as well, and
+// the sum of the weights.
 func appendExample(b *nn.Batch, e *prompt.Example) (more []ask, sum float64) {
 	b.Docs = append(b.Docs, int32(len(b.Tokens)))
 	if (e.Allowed != nil || e.Asides != nil) && b.Allowed == nil {
@@ -116,7 +116,7 @@ func appendExample(b *nn.Batch, e *prompt.Example) (more []ask, sum float64) {
 	}
 	for _, a := range e.Asides {
 		at := start + a.At
-		if b.Early[at] {
+		if a.Late || b.Early[at] {
 			more, sum = append(more, ask{int32(at), a}), sum+float64(a.Weight)
 			continue
 		}

@@ -190,3 +190,31 @@ func TestPackAsksTwice(t *testing.T) {
 		}
 	}
 }
+
+// shared is a source of one document whose last choice is learnt in parts.
+type shared struct{}
+
+func (shared) Len() int { return 1 }
+
+func (shared) Example(epoch, i int) (prompt.Example, error) {
+	choice := []int32{3, 4, 5}
+	return prompt.Example{
+		Tokens: []int32{1, 2, 3}, Weights: []float32{0, 0, .5}, Allowed: [][]int32{nil, nil, choice},
+		Asides: []prompt.Aside{{At: 0, Token: 40, Allowed: []int32{40, 41}, Weight: 1}, {At: 1, Token: 5, Allowed: choice, Weight: .25, Late: true}},
+	}, nil
+}
+
+// What the document itself asks is asked again in place of another answer, at the
+// same depth.
+func TestPackSharesAChoice(t *testing.T) {
+	b, weight, err := newFeed(shared{}, &Options{Epochs: 1}).batch(100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if weight != 1.75 || !slices.Equal(b.Rows, []int32{0, 1, 2, 1}) || !slices.Equal(b.Targets, []int32{40, 3, -1, 5}) {
+		t.Fatalf("weight %g, tokens %v are to predict %v", weight, b.Rows, b.Targets)
+	}
+	if !slices.Equal(b.Weights, []float32{1, .5, 0, .25}) || !slices.Equal(b.Early, []bool{true, false, false, false}) || !slices.Equal(b.Allowed[3], b.Allowed[1]) {
+		t.Errorf("weights %v, early %v, allowed %v", b.Weights, b.Early, b.Allowed)
+	}
+}

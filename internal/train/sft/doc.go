@@ -13,5 +13,6 @@
 // a slate at all. A teacher, the linear control fitted on the same training
 // slates, says something at every place: the first epochs learn rankings drawn
 // from its Plackett-Luce model, then the labels take over. It may judge in their
-// place as well: a function of the evidence is learnt sooner than labels are.
+// place as well, and be learnt as the probabilities that it is at every choice: a
+// function of the evidence is learnt sooner than labels, or draws, are.
 package sft

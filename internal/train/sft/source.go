@@ -31,7 +31,8 @@ type Options struct {
 	TeacherEpochs int
 	TeacherShare  float64
 	// TeacherJudges has the judgements of these examples learn how likely the
-	// teacher holds each candidate to be engaged with, not the labels.
+	// teacher holds each candidate to be engaged with, not the labels, and every
+	// choice of their rankings how likely it holds all candidates that are left.
 	TeacherJudges bool
 	// TeacherTemperature divides the teacher's logits; near 0 its rankings are
 	// always the same.
@@ -82,18 +83,18 @@ func (s *Source) Example(epoch, i int) (prompt.Example, error) {
 		shown = r.Perm(len(c.Slate.Candidates))
 	}
 	var ranking []int
-	var yes []float64
+	var yes, chances []float64
 	from, to := 0, 0 // all places
 	if c.Teacher != nil && (epoch < s.opt.TeacherEpochs || r.Float64() < s.opt.TeacherShare) {
 		ranking = draw(c.Teacher, s.opt.TeacherTemperature, r)
 		if s.opt.TeacherJudges {
-			yes = beliefs(c)
+			yes, chances = beliefs(c), odds(c.Teacher, s.opt.TeacherTemperature)
 		}
 	} else {
 		ranking, from, to = s.target(c.Slate.Grades, r)
 	}
 	return s.builder.SFT(prompt.SFT{
-		Slate: c.Slate, Order: shown, Ranks: ranks, Evidence: c.Evidence, Ranking: ranking, Yes: yes,
+		Slate: c.Slate, Order: shown, Ranks: ranks, Evidence: c.Evidence, Ranking: ranking, Yes: yes, Odds: chances,
 		LossFrom: from, LossTo: to, LambdaR: s.opt.LambdaReason, LambdaO: s.opt.LambdaOutput, LambdaJ: s.opt.LambdaJudge,
 	})
 }
@@ -135,14 +136,26 @@ func beliefs(c *Case) []float64 {
 			positives++
 		}
 	}
-	top, sum := slices.Max(c.Teacher), 0.0
-	out := make([]float64, len(c.Teacher))
-	for i, l := range c.Teacher {
-		out[i] = math.Exp(l - top)
-		sum += out[i]
+	out, sum := odds(c.Teacher, 1), 0.0
+	for _, o := range out {
+		sum += o
 	}
 	for i := range out {
 		out[i] = min(1, float64(positives)*out[i]/sum)
+	}
+	return out
+}
+
+// odds are those that draw gives each candidate at every place, up to a factor; nil
+// at temperature 0, where the ranking is certain.
+func odds(logits []float64, temperature float64) []float64 {
+	if temperature == 0 {
+		return nil
+	}
+	top := slices.Max(logits)
+	out := make([]float64, len(logits))
+	for i, l := range logits {
+		out[i] = math.Exp((l - top) / temperature)
 	}
 	return out
 }

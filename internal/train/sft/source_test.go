@@ -208,6 +208,61 @@ func testTeacherThenLabels(t *testing.T, w world, c Case, judges bool) {
 	}
 }
 
+// A teacher that judges is learnt as the probabilities that it is: at each place those
+// of all candidates left behind the ranking drawn, which is the loss on draws in
+// expectation.
+func TestTeacherIsLearntAsItsOdds(t *testing.T) {
+	w := newWorld(t, everyPart())
+	c := caseOf(0, 0, 1, 0, 0)
+	c.Teacher = []float64{1, 4, 2, 3, 0}
+	const temperature, lambda = .8, .5
+	s := w.source(t, Options{TeacherEpochs: 20, TeacherJudges: true, TeacherTemperature: temperature, Shuffle: 1, LambdaOutput: lambda, LambdaJudge: 1}, c)
+	for epoch := range 20 {
+		e := example(t, s, epoch, 0)
+		shown, _, _ := w.shown(t, e)
+		left, ranking, place := identity(5), w.chosen(t, e), 0
+		for at, weight := range e.Weights {
+			if weight == 0 {
+				continue
+			}
+			got := map[int]float64{}
+			note := func(token int32, weight float32) {
+				number, ok := w.builder.Candidate(token)
+				if !ok || got[shown[number]] != 0 {
+					t.Fatalf("place %d: token %d with weight %g names nothing, or what another does", place, token, weight)
+				}
+				got[shown[number]] = float64(weight)
+			}
+			note(e.Tokens[at], weight)
+			for _, a := range e.Asides {
+				if a.Late && a.At == at-1 {
+					if !slices.Equal(a.Allowed, e.Allowed[at]) {
+						t.Fatalf("place %d: %v instead of %v may be chosen", place, a.Allowed, e.Allowed[at])
+					}
+					note(a.Token, a.Weight)
+				}
+			}
+			sum := 0.0
+			for _, candidate := range left {
+				sum += math.Exp(c.Teacher[candidate] / temperature)
+			}
+			for _, candidate := range left {
+				if want := lambda * math.Exp(c.Teacher[candidate]/temperature) / sum; math.Abs(got[candidate]-want) > 1e-6 {
+					t.Fatalf("place %d of %v: candidate %d weighs %g, want %g", place, ranking, candidate, got[candidate], want)
+				}
+			}
+			if len(got) != len(left) {
+				t.Fatalf("place %d: %d candidates weigh, %d are left", place, len(got), len(left))
+			}
+			left = slices.DeleteFunc(left, func(candidate int) bool { return candidate == ranking[place] })
+			place++
+		}
+		if place != 4 {
+			t.Fatalf("loss at %d places, want 4: the last is forced", place)
+		}
+	}
+}
+
 func TestTarget(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		grades := drawGrades(r)
