@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What reinforcement learning adds: the incoming order, SFT, RL from SFT and RL from mid-training, all read by the ranking they write, with
 # three seeds (or those in SEEDS), on the synthetic market, Amazon Beauty and Sports, and Beauty under a global time split (or those in
-# DATASETS). On Amazon's data SFT learns from the linear control alone; sft-labels goes on from there with labels where rl-from-sft has
-# rewards, as many epochs again: what they are worth without RL. A seed draws the run, and the market with it. CELLS names some of
+# DATASETS). On Amazon's data SFT learns from the linear control alone; sft-labels has two epochs of the control and then two of labels, about
+# as many slates as rl-from-sft has rewards of: what they are worth without RL. A seed draws the run, and the market with it. CELLS names some of
 # the cells. Each cell leaves its report, so that the script goes on where it was stopped; a new FOLDER and no reports begin anew.
 # Usage: [GR2_DATA=...] experiments/rl_lift/run.sh [FOLDER]
 set -euo pipefail

@@ -47,7 +47,8 @@ type SFT struct {
 
 	// Odds are how likely each candidate is to be put first, up to a factor. Every
 	// choice of the answer then learns the odds of all candidates that are left, where
-	// the ranking says which ones these are; nil = the candidate that it names.
+	// the ranking says which ones these are; nil = the candidate that it names, as
+	// do choices among all tokens (Options.SyntaxLoss).
 	Odds []float64
 
 	LossFrom int     // places of the ranking before this one carry no loss
@@ -81,11 +82,7 @@ func (b *Builder) SFT(x SFT) (Example, error) {
 	out := Example{Tokens: append(prompt.Tokens, tokens...), Cut: prompt.Cut}
 	out.Weights, out.Allowed = make([]float32, len(out.Tokens)), make([][]int32, len(out.Tokens))
 	if x.LambdaJ > 0 && b.opt.Judge {
-		yes := x.Yes
-		if x.Order != nil {
-			yes = pick(x.Yes, x.Order)
-		}
-		out.Asides = b.Judgements(shown, yes, prompt.Judged, x.LambdaJ)
+		out.Asides = b.Judgements(shown, asShown(x.Yes, x.Order), prompt.Judged, x.LambdaJ)
 	}
 	return out, b.weigh(&out, len(prompt.Tokens), slot, traceLen, x)
 }
@@ -132,10 +129,7 @@ func (b *Builder) weigh(e *Example, from int, slot []int, traceLen int, x SFT) e
 			weights[i] = x.LambdaR
 		}
 	}
-	odds := x.Odds
-	if x.Order != nil {
-		odds = pick(x.Odds, x.Order)
-	}
+	odds := asShown(x.Odds, x.Order)
 	g, place := b.answerGrammar(len(x.Slate.Candidates)), 0
 	var choice []int32
 	for i := traceLen; i < len(tokens); i++ {
@@ -213,6 +207,14 @@ func Reorder(s *market.Slate, order, ranks []int, ev [][]uint8) (*market.Slate, 
 		}
 	}
 	return &shown, pick(ranks, order), pick(ev, order), nil
+}
+
+// asShown has the values of candidates in the order that shows them; nil = as they stand.
+func asShown(values []float64, order []int) []float64 {
+	if order == nil {
+		return values
+	}
+	return pick(values, order)
 }
 
 func pick[T any](from []T, order []int) []T {
