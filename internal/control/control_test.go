@@ -31,11 +31,10 @@ func blank(k int) Case {
 
 func drawCase(t *rapid.T) Case {
 	c := blank(rapid.IntRange(1, 12).Draw(t, "k"))
-	for i, row := range c.Evidence {
+	for _, row := range c.Evidence {
 		for f := range row {
 			row[f] = float32(rapid.IntRange(0, 4).Draw(t, "x"))
 		}
-		c.Slate.Candidates[i].Score = float32(rapid.IntRange(-3, 3).Draw(t, "score"))
 	}
 	return c
 }
@@ -286,15 +285,16 @@ func TestLinearWithoutOrderIgnoresOrder(t *testing.T) {
 }
 
 func TestLinearLearnsFromGradesAndScores(t *testing.T) {
+	gap := columns("scoreGap")[0]
 	two := blank(4)
 	two.Slate.Grades = []uint8{0, 1, 2, 0}
 	if got := gains(two.Slate.Grades); !slices.Equal(got, []float64{0, 0.25, 0.75, 0}) {
 		t.Errorf("gains %v", got)
 	}
 	for i := range 4 {
-		two.Slate.Candidates[i].Score = float32(two.Slate.Grades[i])
+		two.Evidence[i][gap] = 2 - float32(two.Slate.Grades[i])
 	}
-	m, err := FitLinear([]Case{two}, LinearOptions{Features: []string{"order/score"}})
+	m, err := FitLinear([]Case{two}, LinearOptions{Features: []string{"scoreGap"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,14 +23,13 @@ func ShownFeatures(names []string) []string {
 	return append([]string{"order/rank", "order/log"}, names...)
 }
 
-// LinearFeatures are the features a linear control can use: three of the
+// LinearFeatures are the features a linear control can use: two of the
 // incoming order, then those of evidence.Names.
 //
-//	order/score  the legacy score
-//	order/rank   1 / rank in the incoming order
-//	order/log    -log(rank)
+//	order/rank  1 / rank in the incoming order
+//	order/log   -log(rank)
 func LinearFeatures() []string {
-	return append([]string{"order/score", "order/rank", "order/log"}, evidence.Names()...)
+	return append([]string{"order/rank", "order/log"}, evidence.Names()...)
 }
 
 // Weight is one feature's part in a Linear: Value multiplies the feature
@@ -174,8 +173,6 @@ func (m *Linear) rows(c Case) [][]float64 {
 			switch rank := float64(k + 1); {
 			case column >= 0:
 				rows[k][f] = float64(ev[column])
-			case names[f] == "order/score":
-				rows[k][f] = float64(c.Slate.Candidates[k].Score)
 			case names[f] == "order/rank":
 				rows[k][f] = 1 / rank
 			case names[f] == "order/log":

@@ -73,7 +73,7 @@ func (m small) drawSlate(t *rapid.T) *market.Slate {
 		s.History = append(s.History, market.Visit{Item: m.drawItem(t), Time: min(drawTime(t), s.Time)})
 	}
 	for _, i := range rapid.Permutation(seq(m.catalog.Len())).Draw(t, "candidates") {
-		s.Candidates = append(s.Candidates, market.Candidate{Item: int32(i)})
+		s.Candidates = append(s.Candidates, market.Candidate{Item: int32(i), Score: float32(rapid.IntRange(-4, 4).Draw(t, "score"))})
 	}
 	return s
 }
@@ -150,6 +150,28 @@ func TestRawProperties(t *testing.T) {
 		slices.SortStableFunc(byTime, func(a, b market.Event) int { return cmp.Compare(a.Time, b.Time) })
 		mustEqual(t, "log by time", build(t, m.catalog, byTime, Options{Users: m.users}).Raw(slate, None), rows)
 	})
+}
+
+// The gap of scores is that below the best, wherever it stands and whatever is
+// added to all of them, and finite where the scores are.
+func TestScoreGap(t *testing.T) {
+	s := build(t, catalogOf(t, market.Item{}, market.Item{}, market.Item{}), nil, Options{})
+	for _, c := range []struct{ scores, want [3]float32 }{
+		{[3]float32{}, [3]float32{}},
+		{[3]float32{-1, -.5, -3}, [3]float32{.5, 0, 2.5}},
+		{[3]float32{7, 7.5, 5}, [3]float32{.5, 0, 2.5}},
+		{[3]float32{math.MaxFloat32, 0, -math.MaxFloat32}, [3]float32{0, math.MaxFloat32, math.MaxFloat32}},
+	} {
+		slate := &market.Slate{Candidates: make([]market.Candidate, 3)}
+		for k := range slate.Candidates {
+			slate.Candidates[k] = market.Candidate{Item: int32(k), Score: c.scores[k]}
+		}
+		for k, row := range s.Raw(slate, None) {
+			if row[scoreGap] != c.want[k] {
+				t.Errorf("scores %v: gap of candidate %d is %v, not %v", c.scores, k, row[scoreGap], c.want[k])
+			}
+		}
+	}
 }
 
 // Events at or after the request change no time-aware value.

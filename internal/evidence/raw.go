@@ -29,6 +29,7 @@ const (
 	catNext
 	catLast
 	catSame
+	scoreGap
 	featureCount
 )
 
@@ -52,6 +53,7 @@ var names = [featureCount]string{
 	catNext:    "catNext",
 	catLast:    "catLast",
 	catSame:    "catSame",
+	scoreGap:   "scoreGap",
 }
 
 // Names are the features in the order of the columns of Raw:
@@ -75,6 +77,7 @@ var names = [featureCount]string{
 //	catNext     how much likelier the category is after those of the last History events than at any time, decayed mean, log(1+x)
 //	catLast     the same after the last event only
 //	catSame     decayed share of the last History events that have the same category path
+//	scoreGap    how far the legacy score lies below the slate's largest, in the ranker's unit; 0 for all where it gives none
 func Names() []string { return slices.Clone(names[:]) }
 
 // PromptNames are the features worth a token each in a prompt: the first five
@@ -104,6 +107,7 @@ func (s *Stats) Raw(slate *market.Slate, excludeFold int) [][]float32 {
 	}
 	rankWithin(rows, co, coRank)
 	rankWithin(rows, titleDecay, titleRank)
+	gaps(rows, slate.Candidates)
 	return rows
 }
 
@@ -218,6 +222,18 @@ func rankWithin(rows [][]float32, from, to int) {
 			}
 		}
 		row[to] = float32(1 / (float64(above) + float64(equal+1)/2))
+	}
+}
+
+// gaps writes how far the scores lie below the largest of the slate: a constant
+// added to all of them, as that of log-probabilities, says nothing of the order.
+func gaps(rows [][]float32, candidates []market.Candidate) {
+	best := math.Inf(-1)
+	for _, c := range candidates {
+		best = max(best, float64(c.Score))
+	}
+	for k, c := range candidates {
+		rows[k][scoreGap] = float32(min(best-float64(c.Score), math.MaxFloat32))
 	}
 }
 

@@ -93,10 +93,11 @@ func (w *world) beginning(stage string) (*lm.Model, error) {
 	return model, model.Point(p, rng.Hash(w.job.Options.Seed, rng.Key("pointer")))
 }
 
-// trainSlate is a slate to learn from. counted says that its user's own events
-// are in the evidence, so that their fold has to be left out.
+// trainSlate is a slate of an order to learn from. counted says that its user's
+// own events are in the evidence, so that their fold has to be left out.
 type trainSlate struct {
 	slate   *market.Slate
+	order   string
 	counted bool
 }
 
@@ -143,7 +144,7 @@ func (w *world) policySlates() (training []trainSlate, held []market.Slate, err 
 		}
 		for i := range set.train.Slates {
 			if s := &set.train.Slates[i]; !w.sequenceUser(s.User) {
-				training = append(training, trainSlate{s, true})
+				training = append(training, trainSlate{s, order, true})
 			}
 		}
 		for i := range set.valid.Slates {
@@ -151,7 +152,7 @@ func (w *world) policySlates() (training []trainSlate, held []market.Slate, err 
 			if w.heldOut(s) {
 				held = append(held, *s)
 			} else {
-				training = append(training, trainSlate{s, false})
+				training = append(training, trainSlate{s, order, false})
 			}
 		}
 	}
@@ -187,20 +188,37 @@ func (w *world) sftCases(slates []trainSlate) ([]sft.Case, error) {
 	if err != nil {
 		return nil, err
 	}
-	var teacher *control.Linear
-	if o := &w.job.Options.SFT; o.TeacherEpochs > 0 || o.TeacherShare > 0 {
-		if teacher, err = control.FitLinear(raw, control.LinearOptions{}); err != nil {
-			return nil, err
-		}
-	}
 	cases := make([]sft.Case, len(slates))
 	for i, c := range raw {
 		cases[i] = sft.Case{Slate: c.Slate, Evidence: w.codes(c)}
-		if teacher != nil {
-			cases[i].Teacher = teacher.Scores(c)
-		}
+	}
+	if o := &w.job.Options.SFT; o.TeacherEpochs > 0 || o.TeacherShare > 0 {
+		return cases, teach(cases, slates, raw)
 	}
 	return cases, nil
+}
+
+// teach adds the scores of a linear control of the order of each case: what a
+// rank and a score of the legacy ranker mean differs from ranker to ranker.
+func teach(cases []sft.Case, slates []trainSlate, raw []control.Case) error {
+	byOrder := map[string][]int{}
+	for i, s := range slates {
+		byOrder[s.order] = append(byOrder[s.order], i)
+	}
+	for order, members := range byOrder {
+		fitting := make([]control.Case, len(members))
+		for i, m := range members {
+			fitting[i] = raw[m]
+		}
+		teacher, err := control.FitLinear(fitting, control.LinearOptions{})
+		if err != nil {
+			return fmt.Errorf("the teacher of order %s: %w", order, err)
+		}
+		for _, m := range members {
+			cases[m].Teacher = teacher.Scores(raw[m])
+		}
+	}
+	return nil
 }
 
 // rawCases are slates to learn from with their raw evidence.

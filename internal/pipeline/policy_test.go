@@ -225,3 +225,31 @@ func TestTeacherScoresEveryCandidate(t *testing.T) {
 		}
 	}
 }
+
+// Each order has a teacher of its own: one can be trusted at its first place, the
+// other at its last.
+func TestTeacherKnowsTheOrder(t *testing.T) {
+	w := newTestWorld(t, func(o *Options) { o.SFT.TeacherEpochs = 1 })
+	best := map[string]int{"sasrec": 0, "bpr": 5}
+	for order, place := range best {
+		for _, p := range []*part{&w.orders[order].train, &w.orders[order].valid} {
+			for i := range p.Slates {
+				clear(p.Slates[i].Grades)
+				p.Slates[i].Grades[place] = market.GradeConvert
+			}
+		}
+	}
+	training, _ := mustSFTSlates(t, w)
+	cases, err := w.sftCases(training)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range cases {
+		want := best[training[i].order]
+		for k, x := range c.Teacher {
+			if k != want && x >= c.Teacher[want] {
+				t.Fatalf("%s, order %s: teacher %v, whose best should be candidate %d", c.Slate.ID, training[i].order, c.Teacher, want)
+			}
+		}
+	}
+}
