@@ -66,8 +66,11 @@ type RLOptions struct {
 	Floor       float64 `yaml:"floor" json:"floor"`   // final learning rate as a share of lr
 	Warmup      float64 `yaml:"warmup" json:"warmup"` // share of the steps
 	Decay       float64 `yaml:"decay" json:"decay"`
-	Clip        float64 `yaml:"clip" json:"clip"`             // global gradient norm
-	Checkpoint  int     `yaml:"checkpoint" json:"checkpoint"` // steps
+	// Average is what is kept, at each step, of the mean of the weights that is
+	// validated and kept as the policy; 0 keeps the last weights.
+	Average    float64 `yaml:"average" json:"average"`
+	Clip       float64 `yaml:"clip" json:"clip"`             // global gradient norm
+	Checkpoint int     `yaml:"checkpoint" json:"checkpoint"` // steps
 	// Validate is the number of steps between validations, which choose the
 	// weights; Patience ends the stage after so many without a better one, 0
 	// never does.
@@ -123,6 +126,7 @@ func (c *checker) rl(o *Options) {
 	c.within("rl.floor", r.Floor, 0, 1)
 	c.within("rl.warmup", r.Warmup, 0, 1)
 	c.within("rl.decay", r.Decay, 0, 1)
+	c.within("rl.average", r.Average, 0, 0.9999)
 	c.within("rl.clip", r.Clip, 1e-3, 1e6)
 	c.within("rl.checkpoint", float64(r.Checkpoint), 1, 1e9)
 	c.within("rl.validate", float64(r.Validate), 1, 1e9)
@@ -143,7 +147,7 @@ func (r *RLOptions) train(seed uint64) rl.Options {
 		Temperature: r.Temperature, Free: r.Decode == decodeFree, Shuffle: r.Shuffle, Margin: r.Margin,
 		Reward: r.reward(), Credit: rl.Credit(r.Credit), Low: r.ClipLow, High: r.ClipHigh, KL: r.KL, LambdaJudge: r.LambdaJudge,
 		Epochs: r.Epochs, Updates: r.Updates, BatchTokens: r.BatchTokens,
-		Schedule: train.Schedule{LR: r.LR, Floor: r.Floor, Warmup: r.Warmup}, Decay: r.Decay, Clip: r.Clip,
+		Schedule: train.Schedule{LR: r.LR, Floor: r.Floor, Warmup: r.Warmup}, Decay: r.Decay, Clip: r.Clip, Average: r.Average,
 		Seed: seed, Checkpoint: r.Checkpoint, Validate: r.Validate, Patience: r.Patience,
 	}
 	switch r.Algorithm {

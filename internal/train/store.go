@@ -41,6 +41,7 @@ type Store struct {
 	Adam  *nn.AdamW
 	// Params are those of the optimiser, in the order of the model's tensors.
 	Params []*nn.Param
+	More   []*lm.Tensor // what else a checkpoint has to hold
 	State  any
 	Saved  *Saved
 	// Log is metrics.jsonl, open from Resume on.
@@ -80,7 +81,7 @@ func (s *Store) restore(state []byte, path string) error {
 	return nil
 }
 
-// tensors are the parameters and both moments: what a checkpoint holds.
+// tensors are the parameters, both moments and More: what a checkpoint holds.
 func (s *Store) tensors() []*lm.Tensor {
 	all := append([]*lm.Tensor{}, s.Model.Tensors()...)
 	m, v := s.Adam.Moments()
@@ -90,7 +91,7 @@ func (s *Store) tensors() []*lm.Tensor {
 			&lm.Tensor{Name: "first_moment." + p.Name, Shape: shape, Data: m[i]},
 			&lm.Tensor{Name: "second_moment." + p.Name, Shape: shape, Data: v[i]})
 	}
-	return all
+	return append(all, s.More...)
 }
 
 // Checkpoint writes the weights after so many steps and then the state that

@@ -94,7 +94,10 @@ type Options struct {
 	BatchTokens int // of a micro-batch; a larger group makes one of its own
 	Schedule    train.Schedule
 	Decay       float64 // AdamW's decoupled weight decay
-	Clip        float64 // global norm of the gradient
+	// Average is what is kept, at each step, of the mean of the weights that is
+	// validated and kept as the policy; 0 keeps the last weights instead.
+	Average float64
+	Clip    float64 // global norm of the gradient
 
 	Seed       uint64
 	Checkpoint int // steps between two checkpoints
@@ -128,6 +131,8 @@ func (o *Options) validate() error {
 		return fault.Usagef("rl: credit by %s needs answers that are rankings; decode by the grammar or give credit by answer", o.Credit)
 	case !(o.LambdaJudge >= 0) || o.LambdaJudge > 0 && o.JudgeLayers == 0:
 		return fault.Usagef("rl: judgements with weight %g below %d layers; use 0 or more, and layers below the top", o.LambdaJudge, o.JudgeLayers)
+	case !(o.Average >= 0 && o.Average < 1):
+		return fault.Usagef("rl: average is %g; use 0 for none, or what is kept of the mean at a step, below 1", o.Average)
 	case !(o.Temperature > 0):
 		return fault.Usagef("rl: the temperature is %g; sampling needs more than 0", o.Temperature)
 	}

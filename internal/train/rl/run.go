@@ -28,7 +28,7 @@ type Run struct {
 	// Dir holds the state for resuming, metrics.jsonl and speed.jsonl.
 	Dir string
 	// Model is trained in place and ends with the weights of the best validation,
-	// or the last where there is no Validate.
+	// or the last where there is no Validate; with Options.Average with their mean.
 	Model *lm.Model
 	// Reference is the policy that Options.KL keeps near to; nil where that is 0.
 	Reference *lm.Model
@@ -81,6 +81,7 @@ type loop struct {
 	tape      *nn.Tape
 	silent    *nn.Tape
 	adam      *nn.AdamW
+	average   *average
 	store     *train.Store
 	speed     *durable.Log
 	state     state
@@ -107,6 +108,7 @@ func (r *Run) Do(ctx context.Context) (Result, error) {
 	if err := l.train(ctx); err != nil {
 		return Result{}, err
 	}
+	l.average.swap()
 	return l.state.Result, l.store.Finish()
 }
 
@@ -136,7 +138,10 @@ func (r *Run) start() (*loop, error) {
 		l.reference = nn.NewDecoder(r.Reference)
 	}
 	l.adam = nn.NewAdamW(l.decoder.Params(), nn.AdamWOptions{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: o.Decay})
-	l.store = &train.Store{Dir: r.Dir, Model: r.Model, Adam: l.adam, Params: l.decoder.Params(), State: &l.state, Saved: &l.state.Saved}
+	l.average = newAverage(r.Model, o.Average)
+	l.store = &train.Store{
+		Dir: r.Dir, Model: r.Model, Adam: l.adam, Params: l.decoder.Params(), More: l.average.tensors(), State: &l.state, Saved: &l.state.Saved,
+	}
 	return l, nil
 }
 
@@ -192,6 +197,7 @@ func (l *loop) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l.average.note()
 	l.state.Draws += len(drawn)
 	l.state.Steps++
 	m.Step, m.Draws = l.state.Steps, l.state.Draws
@@ -291,6 +297,8 @@ func (l *loop) validate(ctx context.Context) error {
 	if l.Validate == nil || !due || l.state.Validated > l.state.Steps {
 		return nil
 	}
+	l.average.swap()
+	defer l.average.swap()
 	v, err := l.Validate(ctx)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -183,7 +184,7 @@ func TestResumedRunEqualsUnbroken(t *testing.T) {
 	o.Credit, o.LambdaJudge, o.JudgeLayers = ToPlace, 1, 1
 	testResume(t, newJudges(t), o)
 	o = options()
-	o.Credit, o.Temperature = ToChoice, .8
+	o.Credit, o.Temperature, o.Average = ToChoice, .8, .7
 	testResume(t, newWorld(t), o)
 }
 
@@ -259,6 +260,52 @@ func TestValidationChooses(t *testing.T) {
 	if _, res := run(9, 2, .5, .6, .4, .5, .9); res != (Result{Steps: 3, BestStep: 1, BestScore: .6, Stopped: true}) {
 		t.Errorf("with patience 2: %+v", res)
 	}
+}
+
+// TestAverageIsValidatedAndKept: with Average the policy is the moving mean of the
+// weights that the same training goes through without it.
+func TestAverageIsValidatedAndKept(t *testing.T) {
+	w := newWorld(t)
+	run := func(decay float64, validated bool) (seen [][]float32, end []float32) {
+		o := options()
+		o.Average, o.Validate = decay, 1
+		r := w.run(t, t.TempDir(), o)
+		if validated {
+			r.Validate = func(context.Context) (train.Validation, error) {
+				seen = append(seen, flat(r.Model))
+				return train.Validation{Score: float64(len(seen))}, nil
+			}
+		}
+		if _, err := r.Do(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return seen, flat(r.Model)
+	}
+	passed, _ := run(0, true)
+	means, kept := run(.75, true)
+	_, last := run(.75, false)
+	want := slices.Clone(passed[0])
+	for step, at := range passed {
+		for i := range want {
+			want[i] += .25 * (at[i] - want[i])
+		}
+		if !slices.Equal(means[step], want) {
+			t.Fatalf("step %d: what is validated is not the mean of the weights so far", step)
+		}
+	}
+	if !slices.Equal(kept, want) || !slices.Equal(last, want) {
+		t.Error("what is kept is not the mean at the end")
+	}
+	if slices.Equal(want, passed[len(passed)-1]) {
+		t.Error("the mean is the last policy: this test sees nothing")
+	}
+}
+
+func flat(m *lm.Model) (all []float32) {
+	for _, t := range m.Tensors() {
+		all = append(all, t.Data...)
+	}
+	return all
 }
 
 // TestDynamicSampling: flat groups are replaced, within the bound, and a step
@@ -339,6 +386,7 @@ func TestSettingsAreChecked(t *testing.T) {
 		"reference":  func(r *Run) { r.Options.KL = .1 },
 		"cases":      func(r *Run) { r.Cases = nil },
 		"judgements": func(r *Run) { r.Options.LambdaJudge = 1 },
+		"average":    func(r *Run) { r.Options.Average = 1 },
 	} {
 		r := w.run(t, t.TempDir(), options())
 		spoil(r)
