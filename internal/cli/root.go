@@ -143,7 +143,7 @@ against the order you have today, and an HTTP server.`,
 	flags.StringVar(&cpu, "cpu", "", "kernels to use, of: "+strings.Join(kernel.Available(), ", ")+" (default the fastest; also GR2_CPU)")
 	flags.IntVar(&threads, "threads", 0, "threads of the engine (default all cores; results do not depend on it)")
 	root.AddCommand(
-		newDemo(e), newRun(e), newData(e), newTrain(e), newEval(e), newRerank(e), newServe(e),
+		newDemo(e), newRun(e), newData(e), newTrain(e), newEvidence(e), newEval(e), newRerank(e), newServe(e),
 		newReport(e), newSID(e), newExport(e), newConfig(e), newVersion(e),
 	)
 	strict(root)

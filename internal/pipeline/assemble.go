@@ -44,15 +44,7 @@ func assemble(job *Job, embedder string) (*graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{job: job, orders: map[string]*orderSet{}}
-	w.notify = func(p Progress) {
-		if p.Event == StageStarted {
-			w.now = p
-		}
-		if job.Notify != nil {
-			job.Notify(p)
-		}
-	}
+	w := newWorld(job)
 	o := &job.Options
 	seeded := func(section any) any { return []any{o.Seed, section} }
 	g := &graph{root: job.Root, notify: w.notify}

@@ -37,6 +37,19 @@ type world struct {
 	builder *prompt.Builder
 }
 
+func newWorld(job *Job) *world {
+	w := &world{job: job, orders: map[string]*orderSet{}}
+	w.notify = func(p Progress) {
+		if p.Event == StageStarted {
+			w.now = p
+		}
+		if job.Notify != nil {
+			job.Notify(p)
+		}
+	}
+	return w
+}
+
 func (w *world) path(parts ...string) string {
 	return filepath.Join(append([]string{w.job.Root}, parts...)...)
 }

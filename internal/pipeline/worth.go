@@ -1,0 +1,162 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gr2/gr2/internal/control"
+	"github.com/gr2/gr2/internal/evidence"
+	"github.com/gr2/gr2/internal/fault"
+	"github.com/gr2/gr2/internal/kernel"
+	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/metric"
+)
+
+// EvidenceWorth is how well a linear control ranks by some of the values of
+// evidence. It is fitted on the slates that SFT learns from, one for each
+// incoming order, and ranks the validation slates that choose weights: nothing
+// of the test slates is in it.
+type EvidenceWorth struct {
+	// Values are "shown" (the names asked for, and the rank),
+	// "all", or the first with a value more or less.
+	Values string             `json:"values"`
+	Slates int                `json:"slates"`
+	Orders map[string]float64 `json:"orders"` // N@3 on each incoming order
+	N3     metric.Interval    `json:"N@3"`    // over the slates of all orders
+	Over   metric.Interval    `json:"over_shown"`
+}
+
+// MeasureEvidence makes a run's slates and statistics, where they are not there
+// yet, and says what each value is worth: first what prompts with these names show
+// (nil for those of the run), then all, then one value more, then one less.
+func MeasureEvidence(ctx context.Context, job *Job, names []string) ([]EvidenceWorth, error) {
+	if names == nil {
+		names = job.Options.promptOptions().EvidenceNames
+	}
+	for _, name := range names {
+		if !slices.Contains(evidence.Names(), name) {
+			return nil, fault.Usagef("there is no value %q of evidence; there are %s", name, strings.Join(evidence.Names(), ", "))
+		}
+	}
+	job.Until, job.Only = StageEvidence, true
+	if _, err := Run(ctx, job); err != nil {
+		return nil, err
+	}
+	w := newWorld(job)
+	fits, err := w.evidenceFits()
+	if err != nil {
+		return nil, err
+	}
+	return weigh(ctx, job, fits, control.ShownFeatures(names))
+}
+
+// weigh fits and ranks by each set of values.
+func weigh(ctx context.Context, job *Job, fits []orderFit, shown []string) ([]EvidenceWorth, error) {
+	sets := valueSets(shown)
+	rows, columns := make([]EvidenceWorth, len(sets)), make([][]float64, len(sets))
+	failed := make([]error, len(sets))
+	kernel.Parallel(len(sets), func(i int) {
+		if failed[i] = ctx.Err(); failed[i] == nil {
+			rows[i], columns[i], failed[i] = sets[i].worth(fits)
+		}
+	})
+	if i := slices.IndexFunc(failed, func(err error) bool { return err != nil }); i >= 0 {
+		return nil, failed[i]
+	}
+	nothing := make([]float64, len(columns[0]))
+	sums := metric.Resample(append(columns, nothing), len(nothing), job.Options.Eval.Bootstrap, job.Options.Seed)
+	for i := range rows {
+		rows[i].Slates = len(nothing)
+		rows[i].N3 = sums.Difference(len(rows), i, metric.Level)
+		rows[i].Over = sums.Difference(0, i, metric.Level)
+	}
+	return rows, nil
+}
+
+// orderFit is what there is of one incoming order to fit and to measure on.
+type orderFit struct {
+	order           string
+	fitting, ranked []control.Case
+}
+
+func (w *world) evidenceFits() ([]orderFit, error) {
+	training, _, err := w.policySlates()
+	if err != nil {
+		return nil, err
+	}
+	orders, err := w.orderNames()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := w.rawCases(training)
+	if err != nil {
+		return nil, err
+	}
+	stats, _, err := w.evidence()
+	if err != nil {
+		return nil, err
+	}
+	var fits []orderFit
+	for _, order := range orders {
+		f := orderFit{order: order}
+		for i, s := range training {
+			if s.order == order {
+				f.fitting = append(f.fitting, raw[i])
+			}
+		}
+		set, err := w.slates(order)
+		if err != nil {
+			return nil, err
+		}
+		held := slices.DeleteFunc(withPositive(set.valid.Slates), func(s market.Slate) bool { return !w.heldOut(&s) })
+		f.ranked = w.cases(stats, held, false)
+		if len(f.fitting) > 0 && len(held) > 0 {
+			fits = append(fits, f)
+		}
+	}
+	if len(fits) == 0 {
+		return nil, fault.Inputf("no incoming order has both training slates and validation slates with a positive (sft.valid_share %g)", w.job.Options.SFT.ValidShare)
+	}
+	return fits, nil
+}
+
+// valueSet is some of the features of a linear control.
+type valueSet struct {
+	name     string
+	features []string
+}
+
+// valueSets are what is shown, all, and the first with one more or one less.
+func valueSets(shown []string) []valueSet {
+	sets := []valueSet{{"shown", shown}, {"all", control.LinearFeatures()}}
+	for _, name := range control.LinearFeatures() {
+		if !slices.Contains(shown, name) {
+			sets = append(sets, valueSet{"shown + " + name, append(slices.Clone(shown), name)})
+		}
+	}
+	for i, name := range shown {
+		sets = append(sets, valueSet{"shown - " + name, slices.Delete(slices.Clone(shown), i, i+1)})
+	}
+	return sets
+}
+
+// worth is the row of a set but for its intervals, and N@3 on each slate.
+func (v *valueSet) worth(fits []orderFit) (EvidenceWorth, []float64, error) {
+	row, all := EvidenceWorth{Values: v.name, Orders: map[string]float64{}}, []float64{}
+	for _, f := range fits {
+		model, err := control.FitLinear(f.fitting, control.LinearOptions{Features: v.features})
+		if err != nil {
+			return row, nil, fmt.Errorf("order %s: %w", f.order, err)
+		}
+		sum := 0.0
+		for _, c := range f.ranked {
+			at := metric.Judged{Ranking: model.Rank(c), Grades: c.Slate.Grades}.NDCGAt(3)
+			sum += at
+			all = append(all, at)
+		}
+		row.Orders[f.order] = sum / float64(len(f.ranked))
+	}
+	return row, all, nil
+}
