@@ -18,13 +18,13 @@ settings() { # CELL: what is set otherwise
     sft-fifth-of-slates) echo sft.user_share=0.2 ;;
     sft-labels-alone) echo sft.teacher_epochs=0 sft.teacher_judges=false ;;
     sft-no-pointer) echo sft.pointer=false ;;
-    rl-group-16) echo rl.steps=600 rl.group=16 ;;
-    rl-naive) echo rl.steps=600 rl.reward=naive ;;
-    rl-auc) echo rl.steps=600 rl.metric=auc ;;
-    rl-credit-answer) echo rl.steps=600 rl.credit=answer ;;
-    rl-no-kl) echo rl.steps=600 rl.kl=0 ;;
-    rl-dr-grpo) echo rl.steps=600 rl.algorithm=dr-grpo rl.kl=0.03 ;;
-    rl-cold) echo rl.steps=600 rl.temperature=0.5 ;;
+    rl-group-16) echo rl.steps=375 rl.group=16 ;;
+    rl-naive) echo rl.steps=375 rl.reward=naive ;;
+    rl-auc) echo rl.steps=375 rl.metric=auc ;;
+    rl-credit-answer) echo rl.steps=375 rl.credit=answer ;;
+    rl-no-kl) echo rl.steps=375 rl.kl=0 ;;
+    rl-dr-grpo) echo rl.steps=375 rl.algorithm=dr-grpo rl.kl=0.03 ;;
+    rl-cold) echo rl.steps=375 rl.temperature=0.5 ;;
     *) echo "no cell $1" >&2; return 2 ;;
   esac
 }
