@@ -12,6 +12,7 @@ settings() { # CELL: what is set otherwise
   case $1 in
     sft-no-evidence) echo prompt.evidence=false ;;
     sft-text) echo prompt.title=true prompt.brand=true prompt.history_max=6 ;;
+    sft-no-score) echo "prompt.evidence_names=[co,coLast,coDay,titleDecay,titleLast,titleDay,recent30,pop,since,brand,next,catOverlap,catNext,age]" ;;
     sft-no-midtraining) echo midtrain.epochs=0 ;;
     sft-half-width) echo model.hidden=64 model.intermediate=176 ;;
     sft-double-width) echo model.hidden=256 model.heads=8 model.kv_heads=8 model.intermediate=704 ;;
@@ -23,7 +24,8 @@ settings() { # CELL: what is set otherwise
     rl-auc) echo rl.steps=375 rl.metric=auc ;;
     rl-credit-answer) echo rl.steps=375 rl.credit=answer ;;
     rl-no-kl) echo rl.steps=375 rl.kl=0 ;;
-    rl-dr-grpo) echo rl.steps=375 rl.algorithm=dr-grpo rl.kl=0.03 ;;
+    rl-dr-grpo) echo rl.steps=375 rl.algorithm=dr-grpo rl.kl=0.015 ;;
+    rl-last) echo rl.steps=375 rl.average=0 rl.floor=0.02 ;;
     rl-cold) echo rl.steps=375 rl.temperature=0.5 ;;
     *) echo "no cell $1" >&2; return 2 ;;
   esac
@@ -46,7 +48,7 @@ cell() { # CELL
   mv "$result.part" "$result"
 }
 
-for name in ${CELLS:-sft-no-evidence sft-text sft-no-midtraining sft-half-width sft-double-width sft-fifth-of-slates sft-labels-alone sft-no-pointer rl-group-16 rl-naive rl-auc rl-credit-answer rl-no-kl rl-dr-grpo rl-cold}; do
+for name in ${CELLS:-sft-no-evidence sft-text sft-no-score sft-no-midtraining sft-half-width sft-double-width sft-fifth-of-slates sft-labels-alone sft-no-pointer rl-group-16 rl-naive rl-auc rl-credit-answer rl-no-kl rl-dr-grpo rl-last rl-cold}; do
   runs=()
   for seed in ${SEEDS:-1 2 3}; do
     cell "$name"

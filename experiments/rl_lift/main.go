@@ -64,6 +64,7 @@ var lines = []line{
 var changes = []struct{ cell, title string }{
 	{"sft-no-evidence", "no evidence tokens"},
 	{"sft-text", "title and brand too, six items of history"},
+	{"sft-no-score", "no legacy score"},
 	{"sft-no-midtraining", "no mid-training"},
 	{"sft-half-width", "half the width"},
 	{"sft-double-width", "double the width"},
@@ -75,7 +76,8 @@ var changes = []struct{ cell, title string }{
 	{"rl-auc", "AUC instead of NDCG"},
 	{"rl-credit-answer", "credit by answer"},
 	{"rl-no-kl", "no KL"},
-	{"rl-dr-grpo", "advantages not divided by the deviation (and KL .03, for they are smaller)"},
+	{"rl-dr-grpo", "advantages not divided by the deviation (and KL .015, for they are smaller)"},
+	{"rl-last", "the last weights instead of their mean, at a rate that falls to .02"},
 	{"rl-cold", "sampled at temperature .5"},
 }
 

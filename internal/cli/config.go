@@ -62,6 +62,15 @@ func storedConfig(run string) (*pipeline.Options, error) {
 	return &o, nil
 }
 
+// runConfig is the configuration of a run that has to be there.
+func runConfig(run string) (*pipeline.Options, error) {
+	o, err := storedConfig(run)
+	if err == nil && o == nil {
+		err = fault.Inputf("%s has no %s: it holds no run", run, pipeline.ConfigFile)
+	}
+	return o, err
+}
+
 func newConfig(e *env) *cobra.Command {
 	var f configFlags
 	cmd := &cobra.Command{

@@ -11,7 +11,6 @@ import (
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/metric"
-	"github.com/gr2/gr2/internal/pipeline"
 	"github.com/gr2/gr2/internal/sid"
 	"github.com/gr2/gr2/internal/train"
 	"github.com/gr2/gr2/internal/train/nextitem"
@@ -108,10 +107,7 @@ func (f *sidEval) open() (*sid.Index, *market.Split, []string, error) {
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	run, err := storedConfig(f.run)
-	if err == nil && run == nil {
-		err = fault.Inputf("%s has no %s: it holds no run", f.run, pipeline.ConfigFile)
-	}
+	run, err := runConfig(f.run)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -1,6 +1,7 @@
 // Package evidence says what the logs know about each candidate of a slate:
 // how strongly it goes with what the user did last, how popular, recent and
-// textually close it is. The linear control reads the raw values, prompts show
+// textually close it is, and how far behind the best the legacy ranker puts it. The
+// linear control reads the raw values, prompts show
 // a few of them as bucket tokens.
 //
 // Rules that keep evidence honest (they decide whether a policy trained on it

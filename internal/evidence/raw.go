@@ -77,7 +77,7 @@ var names = [featureCount]string{
 //	catNext     how much likelier the category is after those of the last History events than at any time, decayed mean, log(1+x)
 //	catLast     the same after the last event only
 //	catSame     decayed share of the last History events that have the same category path
-//	scoreGap    how far the legacy score lies below the slate's largest, in the ranker's unit; 0 for all where it gives none
+//	scoreGap    how far the legacy score lies below the slate's largest, in the ranker's unit; 0 for all where none has one
 func Names() []string { return slices.Clone(names[:]) }
 
 // PromptNames are the features worth a token each in a prompt: the first five
@@ -91,7 +91,8 @@ func PromptNames() []string {
 
 // Raw is the evidence for each candidate of the slate (K x len(Names())). Users
 // of excludeFold are left out of every count; pass None at serving. Items that
-// are not in the catalog, which decoding a slate refuses, have no evidence.
+// are not in the catalog, which decoding a slate refuses, have no
+// evidence but their score.
 func (s *Stats) Raw(slate *market.Slate, excludeFold int) [][]float32 {
 	flat := make([]float32, len(slate.Candidates)*featureCount)
 	rows := make([][]float32, len(slate.Candidates))

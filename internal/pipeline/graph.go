@@ -87,6 +87,23 @@ func (g *graph) run(ctx context.Context, last string) error {
 	return nil
 }
 
+// unfinished names the first stage that is not there as this graph would make it;
+// "" where all are. It changes nothing.
+func (g *graph) unfinished() (string, error) {
+	g.marks = map[string]string{}
+	for _, s := range g.stages {
+		mark, err := g.fingerprint(s)
+		if err != nil {
+			return "", err
+		}
+		g.marks[s.name] = mark
+		if !finished(filepath.Join(g.root, s.name), mark) {
+			return s.name, nil
+		}
+	}
+	return "", nil
+}
+
 // keepFor drops the stages that the named one does not need.
 func (g *graph) keepFor(name string) {
 	needed := map[string]bool{name: true}

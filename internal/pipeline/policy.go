@@ -205,14 +205,15 @@ func teach(cases []sft.Case, slates []trainSlate, raw []control.Case) error {
 	for i, s := range slates {
 		byOrder[s.order] = append(byOrder[s.order], i)
 	}
-	for order, members := range byOrder {
+	for _, order := range slices.Sorted(maps.Keys(byOrder)) {
+		members := byOrder[order]
 		fitting := make([]control.Case, len(members))
 		for i, m := range members {
 			fitting[i] = raw[m]
 		}
 		teacher, err := control.FitLinear(fitting, control.LinearOptions{})
 		if err != nil {
-			return fmt.Errorf("the teacher of order %s: %w", order, err)
+			return fmt.Errorf("the teacher of order %s (sft.orders chooses among them): %w", order, err)
 		}
 		for _, m := range members {
 			cases[m].Teacher = teacher.Scores(raw[m])

@@ -68,7 +68,7 @@ type RLOptions struct {
 	Decay       float64 `yaml:"decay" json:"decay"`
 	// Average is what is kept, at each step, of the mean of the weights that is
 	// validated and kept as the policy; 0 keeps the last weights.
-	Average    float64 `yaml:"average" json:"average"`
+	Average    float64 `yaml:"average" json:"average,omitempty"`
 	Clip       float64 `yaml:"clip" json:"clip"`             // global gradient norm
 	Checkpoint int     `yaml:"checkpoint" json:"checkpoint"` // steps
 	// Validate is the number of steps between validations, which choose the

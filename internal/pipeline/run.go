@@ -95,6 +95,25 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 	return ReadReport(job.Root)
 }
 
+// standsFor says what is missing where a stage and those that it needs are not
+// there as the job would make them. It changes nothing.
+func (job *Job) standsFor(stage string) error {
+	embedder, err := job.Options.Embed.Mark()
+	if err != nil {
+		return err
+	}
+	g, err := assemble(job, embedder)
+	if err != nil {
+		return err
+	}
+	g.keepFor(stage)
+	missing, err := g.unfinished()
+	if err == nil && missing != "" {
+		err = fault.Inputf("%s has no stage %s of %s: make it with gr2 train %s, or give the data set that the run was made from", job.Root, missing, job.DataDir, stage)
+	}
+	return err
+}
+
 // begin stores the configuration and sees to the data set.
 func (job *Job) begin() error {
 	if err := durable.WriteBytes(filepath.Join(job.Root, ConfigFile), job.Config); err != nil {

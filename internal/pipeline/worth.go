@@ -16,32 +16,35 @@ import (
 
 // EvidenceWorth is how well a linear control ranks by some of the values of
 // evidence. It is fitted on the slates that SFT learns from, one for each
-// incoming order, and ranks the validation slates that choose weights: nothing
-// of the test slates is in it.
+// incoming order, and ranks the validation slates of the users that are held out
+// from all training (sft.valid_share): nothing of the test slates is in it.
 type EvidenceWorth struct {
-	// Values are "shown" (the names asked for, and the rank),
-	// "all", or the first with a value more or less.
+	// Values are "shown" (the names asked for, and the rank), "all", or the first
+	// with a value more or less.
 	Values string             `json:"values"`
 	Slates int                `json:"slates"`
 	Orders map[string]float64 `json:"orders"` // N@3 on each incoming order
-	N3     metric.Interval    `json:"N@3"`    // over the slates of all orders
-	Over   metric.Interval    `json:"over_shown"`
+	N3     float64            `json:"N@3"`    // over the slates of all orders
+	// Over is N3 less that of what is shown, with its paired 95% interval.
+	Over metric.Interval `json:"over_shown"`
 }
 
-// MeasureEvidence makes a run's slates and statistics, where they are not there
-// yet, and says what each value is worth: first what prompts with these names show
-// (nil for those of the run), then all, then one value more, then one less.
+// MeasureEvidence says what each value is worth on a run that has its slates and
+// statistics: first what prompts with these names show (nil for those of the run),
+// then all, then one value more, then one less. It changes nothing of the run.
 func MeasureEvidence(ctx context.Context, job *Job, names []string) ([]EvidenceWorth, error) {
-	if names == nil {
+	if names == nil && job.Options.Prompt.Evidence {
 		names = job.Options.promptOptions().EvidenceNames
 	}
-	for _, name := range names {
+	for i, name := range names {
 		if !slices.Contains(evidence.Names(), name) {
 			return nil, fault.Usagef("there is no value %q of evidence; there are %s", name, strings.Join(evidence.Names(), ", "))
 		}
+		if slices.Contains(names[:i], name) {
+			return nil, fault.Usagef("the value %s of evidence is named twice", name)
+		}
 	}
-	job.Until, job.Only = StageEvidence, true
-	if _, err := Run(ctx, job); err != nil {
+	if err := job.standsFor(StageEvidence); err != nil {
 		return nil, err
 	}
 	w := newWorld(job)
@@ -65,12 +68,10 @@ func weigh(ctx context.Context, job *Job, fits []orderFit, shown []string) ([]Ev
 	if i := slices.IndexFunc(failed, func(err error) bool { return err != nil }); i >= 0 {
 		return nil, failed[i]
 	}
-	nothing := make([]float64, len(columns[0]))
-	sums := metric.Resample(append(columns, nothing), len(nothing), job.Options.Eval.Bootstrap, job.Options.Seed)
+	slates := len(columns[0])
+	sums := metric.Resample(columns, slates, job.Options.Eval.Bootstrap, job.Options.Seed)
 	for i := range rows {
-		rows[i].Slates = len(nothing)
-		rows[i].N3 = sums.Difference(len(rows), i, metric.Level)
-		rows[i].Over = sums.Difference(0, i, metric.Level)
+		rows[i].Slates, rows[i].N3, rows[i].Over = slates, sums.Mean(i), sums.Difference(0, i, metric.Level)
 	}
 	return rows, nil
 }
@@ -82,7 +83,7 @@ type orderFit struct {
 }
 
 func (w *world) evidenceFits() ([]orderFit, error) {
-	training, _, err := w.policySlates()
+	training, _, err := w.slatesFor(StageSFT)
 	if err != nil {
 		return nil, err
 	}

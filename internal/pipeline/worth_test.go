@@ -58,12 +58,12 @@ func TestEvidenceIsWorthWhatItTells(t *testing.T) {
 			for _, f := range fits {
 				mean += r.Orders[f.order] * float64(len(f.ranked)) / float64(held)
 			}
-			if r.Slates != held || math.Abs(mean-r.N3.Value) > 1e-9 || math.Abs(r.N3.Value-rows[0].N3.Value-r.Over.Value) > 1e-9 {
-				t.Errorf("%s: %d slates of %d, N@3 %+v, by order %v, over shown %+v", r.Values, r.Slates, held, r.N3, r.Orders, r.Over)
+			if r.Slates != held || math.Abs(mean-r.N3) > 1e-9 || math.Abs(r.N3-rows[0].N3-r.Over.Value) > 1e-9 {
+				t.Errorf("%s: %d slates of %d, N@3 %v, by order %v, over shown %+v", r.Values, r.Slates, held, r.N3, r.Orders, r.Over)
 			}
 			switch known := len(shown) == 2; {
-			case r.Values == "all" && r.N3.Value < .9:
-				t.Errorf("all values have N@3 %+v", r.N3)
+			case r.Values == "all" && r.N3 < .9:
+				t.Errorf("all values have N@3 %v", r.N3)
 			case r.Values == "shown + pop" && (known || !above(r.Over)), r.Values == "shown - pop" && (!known || r.Over.High >= 0):
 				t.Errorf("beside %v %s: %+v", shown, r.Values, r.Over)
 			}

@@ -149,13 +149,28 @@ func scored(scores ...float64) func(context.Context) (train.Validation, error) {
 	}
 }
 
-// byWeights scores the model itself, so that the score is a function of the step.
+// byWeights scores how far the model has come from where it began, so that the
+// score is a function of the step and the last is the best. It can be stopped amid
+// its work, as often as the stops of testResume are apart.
 func byWeights(m *lm.Model) func(context.Context) (train.Validation, error) {
-	return func(context.Context) (train.Validation, error) {
-		v := float64(m.Embed.Data[0])
+	from := flat(m)
+	return func(ctx context.Context) (train.Validation, error) {
+		for range stopStride {
+			if err := ctx.Err(); err != nil {
+				return train.Validation{}, err
+			}
+		}
+		v := 0.0
+		for i, x := range flat(m) {
+			v += math.Abs(float64(x - from[i]))
+		}
 		return train.Validation{Score: v, Metrics: map[string]float64{"score": v}}, nil
 	}
 }
+
+// stopStride is how many more times a run of testResume is asked before it stops
+// than the one before.
+const stopStride = 7
 
 // interrupted is a context that ends at the n-th time it is asked.
 type interrupted struct {
@@ -197,7 +212,7 @@ func testResume(t *testing.T, w world, o Options) {
 		t.Fatal(err)
 	}
 	dir, stops := t.TempDir(), 0
-	for after := 3; ; after += 7 {
+	for after := 3; ; after += stopStride {
 		r := w.run(t, dir, o)
 		r.Validate = byWeights(r.Model)
 		got, err := r.Do(interruptedAfter(t.Context(), after))
@@ -212,6 +227,9 @@ func testResume(t *testing.T, w world, o Options) {
 			t.Errorf("resumed %+v differs from unbroken %+v", got, want)
 		}
 		break
+	}
+	if want.BestStep == 0 {
+		t.Error("the best weights are those of the start: this test compares nothing")
 	}
 	if stops < 3 {
 		t.Errorf("stopped %d times: this test breaks too little", stops)
