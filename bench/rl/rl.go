@@ -33,6 +33,8 @@ func tasks() []task {
 		{"update", 8, 256, 8, 48},
 		{"step", 8, 512, 8, 24},
 		{"step", 16, 228, 4, 24}, // as in experiments/rl_lift
+		{"rollout", 16, 228, 4, 24},
+		{"update", 16, 228, 4, 24},
 	}
 }
 
