@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -52,19 +54,9 @@ The run needs its slates and statistics only, which gr2 train evidence makes.`,
 // worth prints what is shown and all there is, then the others by what they add.
 func (e *env) worth(rows []pipeline.EvidenceWorth) error {
 	slices.SortStableFunc(rows[2:], func(a, b pipeline.EvidenceWorth) int {
-		switch {
-		case a.Over.Value > b.Over.Value:
-			return -1
-		case a.Over.Value < b.Over.Value:
-			return 1
-		}
-		return strings.Compare(a.Values, b.Values)
+		return cmp.Or(cmp.Compare(b.Over.Value, a.Over.Value), strings.Compare(a.Values, b.Values))
 	})
-	var orders []string
-	for order := range rows[0].Orders {
-		orders = append(orders, order)
-	}
-	slices.Sort(orders)
+	orders := slices.Sorted(maps.Keys(rows[0].Orders))
 	w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "values\tN@3\tover shown\t%s\n", strings.Join(orders, "\t"))
 	for _, r := range rows {

@@ -1,8 +1,8 @@
 // Package evidence says what the logs know about each candidate of a slate:
 // how strongly it goes with what the user did last, how popular, recent and
-// textually close it is, and how far behind the best the legacy ranker puts it. The
-// linear control reads the raw values, prompts show
-// a few of them as bucket tokens.
+// textually close it is, and how far behind the best the legacy ranker puts it.
+// The linear control reads the raw values, prompts show a few of them as bucket
+// tokens.
 //
 // Rules that keep evidence honest (they decide whether a policy trained on it
 // works at all):

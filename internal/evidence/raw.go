@@ -91,8 +91,8 @@ func PromptNames() []string {
 
 // Raw is the evidence for each candidate of the slate (K x len(Names())). Users
 // of excludeFold are left out of every count; pass None at serving. Items that
-// are not in the catalog, which decoding a slate refuses, have no
-// evidence but their score.
+// are not in the catalog, which decoding a slate refuses, have no evidence
+// but their score.
 func (s *Stats) Raw(slate *market.Slate, excludeFold int) [][]float32 {
 	flat := make([]float32, len(slate.Candidates)*featureCount)
 	rows := make([][]float32, len(slate.Candidates))

@@ -108,7 +108,7 @@ func (r *Run) Do(ctx context.Context) (Result, error) {
 	if err := l.train(ctx); err != nil {
 		return Result{}, err
 	}
-	l.average.swap()
+	l.average.swap() // where no validation has kept weights, the model's are the result
 	return l.state.Result, l.store.Finish()
 }
 
