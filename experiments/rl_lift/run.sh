@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What reinforcement learning adds: the incoming order, SFT, RL from SFT and RL from mid-training, all read by the ranking they write, with
 # three seeds (or those in SEEDS), on the synthetic market, Amazon Beauty and Sports, and Beauty under a global time split (or those in
-# DATASETS). On Amazon's data SFT learns from the linear control alone; sft-labels has an epoch of the control and then one of labels, about
-# as many slates as rl-from-sft has rewards of: what they are worth without RL. A seed draws the run, and the market with it. CELLS names some of
+# DATASETS). SFT learns from the linear control alone; sft-labels learns from labels after it, of about as many slates as rl-from-sft has
+# rewards of: what they are worth without RL. A seed draws the run, and the market with it. CELLS names some of
 # the cells. Each cell leaves its report, so that the script goes on where it was stopped; a new FOLDER and no reports begin anew.
 # Usage: [GR2_DATA=...] experiments/rl_lift/run.sh [FOLDER]
 set -euo pipefail
@@ -48,15 +48,12 @@ cell() {
 
 for dataset in ${DATASETS:-market beauty sports beauty-time}; do
   for name in ${CELLS:-sft rl-from-sft rl-from-midtrain sft-labels}; do
-    settings=() steps=375
-    if [ "$dataset" = market ]; then steps=250; fi
+    settings=() steps=375 epochs=2
+    if [ "$dataset" = market ]; then steps=200 epochs=12; fi
     case $name in
       rl-from-sft) settings=(--set rl.steps=$steps) ;;
       rl-from-midtrain) settings=(--set rl.steps=$steps --set rl.from=midtrain --set rl.lr=0.001 --set rl.kl=0 --set rl.temperature=1) ;;
-      sft-labels)
-        if [ "$dataset" = market ]; then continue; fi # SFT has labels there
-        settings=(--set sft.epochs=2)
-        ;;
+      sft-labels) settings=(--set sft.epochs=$epochs) ;;
     esac
     runs=() whole=1
     for seed in ${SEEDS:-1 2 3}; do
