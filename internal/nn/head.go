@@ -35,6 +35,7 @@ type headLoss struct {
 	sharp   float32   // logits are multiplied by it: 1/temperature
 	logProb []float32 // of the targets
 	entropy []float32 // of the rows, or nil
+	scratch *scratch  // the tape's, for entropies
 
 	chunk  int       // rows projected at a time
 	kept   []float32 // probabilities of all rows, or nil
@@ -165,20 +166,32 @@ func (o *headLoss) project(t *Tape, buffer []float32) {
 	}
 	o.logits = o.logits[:n*vocab]
 	t.gemm(false, true, n, vocab, d, o.sharp, o.x.Value[o.from*d:], d, o.w.Value, d, 0, o.logits, vocab)
-	t.forward(rowBlocks(n, vocab), o)
+	tasks, at := rowBlocks(n, vocab), t.mem.at
+	if o.entropy != nil {
+		o.scratch = &t.scratch
+		o.scratch.fill(&t.mem, vocab, tasks)
+	}
+	t.forward(tasks, o)
+	t.mem.release(at)
 }
 
 func (o *headLoss) forwardTask(i int) {
 	vocab := o.w.Rows
 	lo, hi := rowsOf(i, o.rows(), vocab)
+	var logits []float32
+	if o.entropy != nil {
+		logits = o.scratch.take()
+		defer o.scratch.give(logits)
+	}
 	for r := lo; r < hi; r++ {
 		row, target := o.logits[r*vocab:(r+1)*vocab], int(o.targets[o.from+r])
+		copy(logits, row) // of a masked token, too: 0 * -Inf would be no number
 		if o.allowed != nil && len(o.allowed[o.from+r]) > 0 {
 			maskLogits(row, o.allowed[o.from+r])
 		}
 		o.logProb[o.from+r] = softmaxLogProb(row, target)
 		if o.entropy != nil {
-			o.entropy[o.from+r] = entropyOf(row)
+			o.entropy[o.from+r] = entropyOf(row, logits, logits[target]-o.logProb[o.from+r])
 		}
 	}
 }

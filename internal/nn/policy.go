@@ -1,6 +1,10 @@
 package nn
 
-import "math"
+import (
+	"math"
+
+	"github.com/gr2/gr2/internal/kernel"
+)
 
 // Surrogate is the objective of policy-gradient learning from samples of an
 // earlier policy, by prediction: with the ratio r = exp(log p - Old), the loss of
@@ -109,15 +113,10 @@ func (t *Tape) LinearPolicy(x *Var, w *Param, targets []int32, allowed [][]int32
 	return t.record(y, o), stats
 }
 
-// entropyOf is that of a distribution, in nats.
-func entropyOf(p []float32) float32 {
-	sum := 0.0
-	for _, v := range p {
-		if v > 0 {
-			sum -= float64(v) * math.Log(float64(v))
-		}
-	}
-	return float32(sum)
+// entropyOf is that of a distribution, in nats: sum(p (norm - logit)) with norm the
+// log of the sum of exp(logit), so that it takes no logarithm of each.
+func entropyOf(p, logits []float32, norm float32) float32 {
+	return max(0, norm-kernel.Dot(p, logits))
 }
 
 // PolicyLoss is sum(weight * surrogate) / norm over the predictions of the batch

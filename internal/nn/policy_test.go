@@ -340,3 +340,50 @@ func policyGradients(t *testing.T, m *lm.Model, b *Batch, s Surrogate) (grads []
 	}
 	return grads
 }
+
+// The entropy is right of rows that are masked, near certain or even, under every size of logits.
+func TestEntropyOfRows(t *testing.T) {
+	const cols, vocab = 8, 50
+	allowed := [][]int32{nil, {3, 7, 20, 41}, {9}, nil}
+	targets, weights := []int32{2, 20, 9, 0}, make([]float32, 4)
+	r := rng.New(3)
+	x, w := NewParam("x", 4, cols), NewParam("w", vocab, cols)
+	for _, size := range []float32{0, 1, 8} {
+		for _, p := range []*Param{x, w} {
+			for i := range p.Value {
+				p.Value[i] = float32(r.NormFloat64())
+			}
+		}
+		for i := range x.Value {
+			x.Value[i] *= size
+		}
+		tape := dirtyTape()
+		_, stats := tape.LinearPolicy(tape.Leaf(x), w, targets, allowed, weights, Surrogate{Advantage: make([]float32, 4), Old: make([]float32, 4)}, 1)
+		want := 0.0
+		for i, list := range allowed {
+			if list == nil {
+				for token := range int32(vocab) {
+					list = append(list, token)
+				}
+			}
+			want += entropyOfTokens(x.Value[i*cols:(i+1)*cols], w, list)
+		}
+		if math.Abs(stats.Entropy-want) > 1e-5*(1+want) {
+			t.Errorf("logits times %g: entropy %g, want %g", size, stats.Entropy, want)
+		}
+	}
+}
+
+// entropyOfTokens is that of softmax(w x) over some tokens, in double precision.
+func entropyOfTokens(x []float32, w *Param, tokens []int32) float64 {
+	var sum, weighted float64
+	for _, token := range tokens {
+		logit := 0.0
+		for j, v := range x {
+			logit += float64(v) * float64(w.Value[int(token)*w.Cols+j])
+		}
+		sum += math.Exp(logit)
+		weighted += logit * math.Exp(logit)
+	}
+	return math.Log(sum) - weighted/sum
+}
