@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What moves the lift most, on Amazon Beauty: the runs of run.sh with one thing taken away, added or made another, three seeds (or those in SEEDS).
-# CELLS names some of the cells. Those that begin with sft differ before reinforcement learning and are to be compared with beauty-sft, those
-# that begin with rl differ in it and are to be compared with beauty-rl-from-sft. Needs the run folders that run.sh left in FOLDER.
+# CELLS names some of the cells. Those that begin with sft differ before reinforcement learning, which they do without, those
+# that begin with rl differ in it; both are compared with rl-from-sft, policy by policy. Needs the run folders that run.sh left in FOLDER.
 # Usage: GR2_DATA=... experiments/rl_lift/attribution.sh [FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -32,29 +32,27 @@ settings() { # CELL: what is set otherwise
 }
 
 cell() { # CELL
-  local result=$results/beauty-seed-$seed-$1.json run=$out/beauty-$seed-$1 from=sft set=() changes
-  [ -f "$result" ] && return
-  case $1 in rl-*) from=rl-from-sft ;; esac
+  local run=$out/beauty-$seed-$1 set=() changes
+  [ -f "$run/report.json" ] && return
   changes=$(settings "$1")
   for change in $changes; do set+=(--set "$change"); done
   if [ ! -d "$run" ]; then
     rm -rf "$run.part"
-    cp -r "$out/beauty-$seed-$from" "$run.part"
-    rm -rf "$run.part/rl" "$run.part/eval"
+    cp -r "$out/beauty-$seed-sft" "$run.part"
     mv "$run.part" "$run"
   fi
   "$out/gr2" run --data "$out/beauty" --out "$run" --preset small -c "$results/amazon.yaml" --seed "$seed" "${set[@]}" >"$run.txt"
-  "$out/gr2" eval --run "$run" --json >"$result.part"
-  mv "$result.part" "$result"
 }
 
 for name in ${CELLS:-sft-no-evidence sft-text sft-no-score sft-no-midtraining sft-half-width sft-double-width sft-fifth-of-slates sft-labels-alone sft-no-pointer rl-group-16 rl-naive rl-auc rl-credit-answer rl-no-kl rl-dr-grpo rl-last rl-cold}; do
+  [ -f "$results/beauty-$name.json" ] && continue
   runs=()
   for seed in ${SEEDS:-1 2 3}; do
     cell "$name"
-    runs+=(--run "$out/beauty-$seed-$name")
+    runs+=(--run "$out/beauty-$seed-$name" --against "$out/beauty-$seed-rl-from-sft")
   done
-  "$out/gr2" eval "${runs[@]}" >"$results/beauty-$name.txt"
+  "$out/gr2" eval "${runs[@]}" --json >"$results/beauty-$name.json.part"
+  mv "$results/beauty-$name.json.part" "$results/beauty-$name.json"
 done
 go run ./experiments/rl_lift >"$results/table.md"
 { git rev-parse HEAD; go version; grep -m1 'model name' /proc/cpuinfo || true; nproc; date -u +%F; } >"$results/made-attribution.txt"

@@ -1,12 +1,14 @@
-// Command rl_lift prints the tables of the experiment from the reports that
-// run.sh and attribution.sh have left in its folder:
+// Command rl_lift prints the tables of the experiment from the combined reports
+// that run.sh and attribution.sh have left in its folder:
 //
 //	go run ./experiments/rl_lift
 package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log"
 	"os"
 	"path/filepath"
@@ -83,7 +85,7 @@ var changes = []struct{ cell, title string }{
 
 func main() {
 	log.SetFlags(0)
-	fmt.Println("Lift over the incoming order in percent, conditional, test: means over the seeds, mean bounds of the paired 95% intervals, ± the standard deviation over the seeds.")
+	fmt.Println("Lift over the incoming order in percent, conditional, test: means over the seeds, paired 95% intervals over users drawn for all seeds and orders at once, ± the standard deviation over the seeds.")
 	for _, d := range datasets {
 		if err := print(d.name, d.title, d.targets); err != nil {
 			log.Fatal(err)
@@ -94,29 +96,21 @@ func main() {
 	}
 }
 
-// read combines the seeds of a cell; nil where there are none.
+// read is the report of a cell, of all its seeds; nil where there is none.
 func read(dataset, cell string) (*eval.Report, error) {
-	files, err := filepath.Glob(filepath.Join(folder, dataset+"-seed-*-"+cell+".json"))
-	if err != nil || len(files) == 0 {
+	file := filepath.Join(folder, dataset+"-"+cell+".json")
+	content, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, err
 	}
-	return combine(files)
-}
-
-func combine(files []string) (*eval.Report, error) {
-	var reports []*eval.Report
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		var r eval.Report
-		if err := json.Unmarshal(content, &r); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		reports = append(reports, &r)
+	var r eval.Report
+	if err := json.Unmarshal(content, &r); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	return eval.Combine(reports)
+	return &r, nil
 }
 
 func print(name, title string, targets []target) error {
@@ -187,50 +181,32 @@ func cellOf(lifts map[string]eval.Lift, spread map[string]float64, metric string
 	return cell
 }
 
-// attribute prints what each change does to the lifts of its policy: SFT's, or
-// RL's where the change is one of RL. Base and change are of the same seeds.
+// attribute prints what each change does to its policy: SFT, or RL where the
+// change is one of RL. The runs it is compared with have the same seeds and slates.
 func attribute() error {
+	columns := []string{"sasrec", "bpr", "blend", eval.AllOrders}
 	var out strings.Builder
 	for _, c := range changes {
-		policy, base := "sft", "sft"
-		if strings.HasPrefix(c.cell, "rl-") {
-			policy, base = "rl", "rl-from-sft"
-		}
-		changed, err := read("beauty", c.cell)
+		policy, _, _ := strings.Cut(c.cell, "-")
+		r, err := read("beauty", c.cell)
 		if err != nil {
 			return err
 		}
-		if changed == nil {
+		if r == nil {
 			continue
 		}
-		whole, err := readSeeds("beauty", base, changed.Seeds)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(&out, "| %s | %s | %s |", strings.ToUpper(policy), c.title, strings.Trim(fmt.Sprint(changed.Seeds), "[]"))
-		total := 0.0
-		for _, t := range goals {
-			before := whole.Find(t.order, policy, eval.Conditional, "test")
-			after := changed.Find(t.order, policy, eval.Conditional, "test")
-			if before == nil || after == nil {
-				return fmt.Errorf("%s: no row of %s on the %s order", c.cell, policy, t.order)
+		fmt.Fprintf(&out, "| %s | %s | %s |", strings.ToUpper(policy), c.title, strings.Trim(fmt.Sprint(r.Seeds), "[]"))
+		for _, order := range columns {
+			row := r.Find(order, policy, eval.Conditional, "test")
+			if row == nil {
+				return fmt.Errorf("%s: no row of %s on the %s order", c.cell, policy, order)
 			}
-			fmt.Fprintf(&out, " %+.1f -> %+.1f |", 100*before.Lift["N@3"].Value, 100*after.Lift["N@3"].Value)
-			total += 100 * (after.Lift["N@3"].Value - before.Lift["N@3"].Value) / float64(len(goals))
+			fmt.Fprintf(&out, " %s |", cellOf(row.OverOther, row.OtherSpread, "N@3"))
 		}
-		fmt.Fprintf(&out, " %+.1f |\n", total)
+		out.WriteByte('\n')
 	}
 	if out.Len() > 0 {
-		fmt.Print("\n## What moves it: Amazon Beauty, lift in N@3 as it is and after one change\n\n| stage | change | seeds | sasrec | blend | bpr | mean difference |\n|---|---|---|---|---|---|---|\n", out.String())
+		fmt.Print("\n## What moves it: Amazon Beauty, N@3 with one change over N@3 without it, percent\n\n| stage | change | seeds | sasrec | bpr | blend | all |\n|---|---|---|---|---|---|---|\n", out.String())
 	}
 	return nil
-}
-
-// readSeeds combines those seeds of a cell.
-func readSeeds(dataset, cell string, seeds []uint64) (*eval.Report, error) {
-	var files []string
-	for _, seed := range seeds {
-		files = append(files, filepath.Join(folder, fmt.Sprintf("%s-seed-%d-%s.json", dataset, seed, cell)))
-	}
-	return combine(files)
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What reinforcement learning adds: the incoming order, SFT, RL from SFT and RL from mid-training, all read by the ranking they write, with
+# What reinforcement learning adds: the incoming order, SFT (in the report of rl-from-sft), RL from SFT and RL from mid-training, all read by the ranking they write, with
 # three seeds (or those in SEEDS), on the synthetic market, Amazon Beauty and Sports, and Beauty under a global time split (or those in
 # DATASETS). SFT learns from the linear control alone; sft-labels learns from labels after it, of about as many slates as rl-from-sft has
 # rewards of: what they are worth without RL. A seed draws the run, and the market with it. CELLS names some of
@@ -24,31 +24,39 @@ place() {
   [ -f "$data/manifest.json" ] || "$out/gr2" "${make[@]}" --out "$data"
 }
 
-# cell DATASET NAME SETTINGS...: one run, on the stages that the SFT run of the seed has made, if its folder is there.
+# base DATASET: the stages that all cells of the seed share, up to SFT.
+base() {
+  run=$out/$1-$seed-sft
+  [ -f "$run/sft/stage.json" ] || "$out/gr2" train sft --data "$data" --out "$run" --preset $preset -c "$config" --seed "$seed" ${protocol[@]+"${protocol[@]}"}
+}
+
+# cell DATASET NAME SETTINGS...: one run, on these stages.
 cell() {
-  local dataset=$1 name=$2 preset=small config=$results/amazon.yaml
-  local result=$results/$dataset-seed-$seed-$name.json run=$out/$dataset-$seed-$name
+  local dataset=$1 name=$2 preset=small config=$results/amazon.yaml protocol=()
+  local result=$results/$dataset-seed-$seed-$name.json run
   shift 2
   [ -f "$result" ] && return
   case $dataset in
     market) preset=nano config=$results/market.yaml ;;
-    beauty-time) set -- "$@" --set data.protocol=time ;;
+    beauty-time) protocol=(--set data.protocol=time) ;;
   esac
   place "$dataset"
-  if [ "$name" != sft ] && [ ! -d "$run" ] && [ -d "$out/$dataset-$seed-sft" ]; then
+  base "$dataset"
+  run=$out/$dataset-$seed-$name
+  if [ ! -d "$run" ]; then
     rm -rf "$run.part"
     cp -r "$out/$dataset-$seed-sft" "$run.part"
     mv "$run.part" "$run"
   fi
-  "$out/gr2" run --data "$data" --out "$run" --preset $preset -c "$config" --seed "$seed" "$@" >"$run.txt"
+  "$out/gr2" run --data "$data" --out "$run" --preset $preset -c "$config" --seed "$seed" ${protocol[@]+"${protocol[@]}"} "$@" >"$run.txt"
   "$out/gr2" eval --run "$run" --json >"$result.part"
   if [ -d "$run/rl" ]; then cp "$run/rl/state/metrics.jsonl" "${result%.json}.metrics.jsonl"; fi
   mv "$result.part" "$result"
 }
 
 for dataset in ${DATASETS:-market beauty sports beauty-time}; do
-  for name in ${CELLS:-sft rl-from-sft rl-from-midtrain sft-labels}; do
-    settings=() steps=375 epochs=2
+  for name in ${CELLS:-rl-from-sft rl-from-midtrain sft-labels}; do
+    steps=375 epochs=2
     if [ "$dataset" = market ]; then steps=200 epochs=12; fi
     case $name in
       rl-from-sft) settings=(--set rl.steps=$steps) ;;
@@ -57,10 +65,13 @@ for dataset in ${DATASETS:-market beauty sports beauty-time}; do
     esac
     runs=() whole=1
     for seed in ${SEEDS:-1 2 3}; do
-      cell "$dataset" "$name" ${settings[@]+"${settings[@]}"}
+      cell "$dataset" "$name" "${settings[@]}"
       if [ -d "$out/$dataset-$seed-$name" ]; then runs+=(--run "$out/$dataset-$seed-$name"); else whole=0; fi
     done
-    if [ $whole = 1 ]; then "$out/gr2" eval "${runs[@]}" >"$results/$dataset-$name.txt"; fi
+    if [ $whole = 1 ]; then
+      "$out/gr2" eval "${runs[@]}" >"$results/$dataset-$name.txt"
+      "$out/gr2" eval "${runs[@]}" --json >"$results/$dataset-$name.json"
+    fi
   done
   { git rev-parse HEAD; go version; grep -m1 'model name' /proc/cpuinfo || true; nproc; date -u +%F; } >"$results/made-$dataset.txt"
 done

@@ -100,6 +100,15 @@ func TestRLRun(t *testing.T) {
 	if over := "lift over the stage before"; !strings.Contains(string(gr2(t, "eval", "--run", out)), over) {
 		t.Errorf("the table of gr2 eval has no %s", over)
 	}
+	if over := "lift over the same policy in the other runs"; !strings.Contains(string(gr2(t, "eval", "--run", out, "--against", out)), over) {
+		t.Errorf("the table of gr2 eval --against has no %s", over)
+	}
+	if err := os.Remove(filepath.Join(out, "eval", "rankings.jsonl.gz")); err != nil {
+		t.Fatal(err)
+	}
+	if line := fails(t, process(t, "eval", "--run", out, "--against", out), 2); !strings.Contains(line, "rankings.jsonl.gz") {
+		t.Errorf("message %q", line)
+	}
 	page := string(content(t, out, "report.html"))
 	for _, curve := range []string{
 		"reward.total", "reward.rank", "reward.format", "valid", "ranking.copied", "policy.entropy", "policy.clip_high", "policy.kl", "length",

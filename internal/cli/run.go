@@ -185,22 +185,27 @@ func newTrain(e *env) *cobra.Command {
 }
 
 func newEval(e *env) *cobra.Command {
-	var runs []string
+	var runs, against []string
 	var probe bool
 	cmd := &cobra.Command{
 		Use:   "eval",
 		Short: "Print the results of finished runs",
 		Long: `Print the results of a finished run. Of several runs, which differ in their seeds,
-print means over the runs and how much the lifts vary between them.
+print means over the runs, with intervals over the users that they share, and how
+much the lifts vary between them.
+
+--against compares every policy with itself in runs of another configuration, on
+the same test slates, by seed: what a change of the recipe is worth.
 
 --probe prints what a good table can hide instead: how often the policy copies the
 order shown, what shuffling and reversing it changes, what partial credit would pay
 for invalid answers, and whether labels or item numbers leak.`,
 		Example: `  gr2 eval --run runs/beauty
   gr2 eval --run runs/beauty --probe
-  gr2 eval --run runs/beauty-1 --run runs/beauty-2 --run runs/beauty-3`,
+  gr2 eval --run runs/beauty-1 --run runs/beauty-2 --run runs/beauty-3
+  gr2 eval --run runs/no-evidence --against runs/beauty`,
 		RunE: func(*cobra.Command, []string) error {
-			report, err := readReports(runs)
+			report, err := readReports(runs, against)
 			if err != nil {
 				return err
 			}
@@ -215,23 +220,36 @@ for invalid answers, and whether labels or item numbers leak.`,
 	}
 	cmd.Flags().BoolVar(&probe, "probe", false, "print the probes of the policy")
 	cmd.Flags().StringArrayVar(&runs, "run", nil, "run folder; repeat it for runs of other seeds")
+	cmd.Flags().StringArrayVar(&against, "against", nil, "run folder of another configuration to compare with; repeat it as --run")
 	must(cmd.MarkFlagRequired("run"))
 	return cmd
 }
 
 // readReports reads one report, or puts several together.
-func readReports(runs []string) (*eval.Report, error) {
-	reports := make([]*eval.Report, len(runs))
-	for i, run := range runs {
+func readReports(runs, against []string) (*eval.Report, error) {
+	if len(runs) == 1 && len(against) == 0 {
+		return pipeline.ReadReport(runs[0])
+	}
+	read, err := readRuns(runs)
+	if err != nil {
+		return nil, err
+	}
+	others, err := readRuns(against)
+	if err != nil {
+		return nil, err
+	}
+	return eval.Combine(read, others)
+}
+
+func readRuns(roots []string) ([]eval.Run, error) {
+	runs := make([]eval.Run, len(roots))
+	for i, root := range roots {
 		var err error
-		if reports[i], err = pipeline.ReadReport(run); err != nil {
+		if runs[i], err = pipeline.ReadRun(root); err != nil {
 			return nil, err
 		}
 	}
-	if len(reports) == 1 {
-		return reports[0], nil
-	}
-	return eval.Combine(reports)
+	return runs, nil
 }
 
 func newReport(e *env) *cobra.Command {

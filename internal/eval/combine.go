@@ -3,20 +3,38 @@ package eval
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/gr2/gr2/internal/fault"
 )
 
-// Combine puts together the reports of runs that differ in their seeds. Rows
-// are matched by order, policy, slice and split, which every report must have.
-// Means and lifts are averaged, and so are the bounds of intervals: the runs
-// share their users, so that averaging removes the noise of training and of
-// the shuffle within days, not that of having only these users. Spread says
-// how much the lift varies between runs. Probes stand by seed.
-func Combine(reports []*Report) (*Report, error) {
-	first := reports[0]
+// Run is an evaluated run: its report and the rankings behind it.
+type Run struct {
+	Name   string // its folder, for errors
+	Report *Report
+	Slates []Ranked
+}
+
+// Combine puts together runs of one configuration that differ in their seeds.
+// Rows are matched by order, policy, slice and split, which every report must
+// have. Metrics and lifts are means over the runs. Intervals are those of the mean
+// over resamples of the users, who are drawn for all runs and orders at once, with
+// all their slates: runs of other seeds have the same users, so more of them take
+// away the noise of training and shuffling, not that of having only these users.
+// Spread says how much a lift varies between runs. Where there are several orders,
+// rows of AllOrders have the means over them. Probes stand by seed.
+//
+// others are runs of another configuration, with the same seeds and test slates
+// (none: nil); OverOther is what a policy adds to itself in these.
+func Combine(runs, others []Run) (*Report, error) {
+	others, err := matched(runs, others)
+	if err != nil {
+		return nil, err
+	}
+	first := runs[0].Report
 	all := &Report{Schema: Schema, Probes: map[string]any{}, Seed: first.Seed, Rival: first.Rival}
-	for _, r := range reports {
+	for _, run := range runs {
+		r := run.Report
 		switch {
 		case len(r.Rows) != len(first.Rows):
 			return nil, fault.Inputf("the runs have %d and %d rows: only runs of one configuration can be put together", len(first.Rows), len(r.Rows))
@@ -30,59 +48,123 @@ func Combine(reports []*Report) (*Report, error) {
 		all.Seeds, all.Probes[name] = append(all.Seeds, r.Seed), r.Probes
 	}
 	for _, row := range first.Rows {
-		same := make([]*Row, len(reports))
-		for i, r := range reports {
-			if same[i] = r.Find(row.Order, row.Policy, row.Slice, row.Split); same[i] == nil {
-				return nil, fault.Inputf("the run of seed %d has no row for policy %q on the %s order (%s, %s)", r.Seed, row.Policy, row.Order, row.Slice, row.Split)
+		mean, err := meanRow(runs, row)
+		if err != nil {
+			return nil, err
+		}
+		all.Rows = append(all.Rows, mean)
+	}
+	orders := ordersOf(all.Rows)
+	if len(orders) > 1 {
+		all.Rows = append(all.Rows, overOrders(all.Rows, orders)...)
+	}
+	for _, slice := range []string{Conditional, EndToEnd} {
+		j := newJoint(slices.Concat(runs, others), len(runs), slice)
+		for i := range all.Rows {
+			if row := &all.Rows[i]; row.Slice == slice {
+				row.compare(j, orders, all.Rival)
 			}
 		}
-		all.Rows = append(all.Rows, meanRow(same))
 	}
 	return all, nil
 }
 
-// meanRow averages rows of the same names; N is the mean number of slates.
-func meanRow(rows []*Row) Row {
-	mean := Row{Order: rows[0].Order, Policy: rows[0].Policy, Before: rows[0].Before, Slice: rows[0].Slice, Split: rows[0].Split, Metrics: map[string]float64{}}
-	total := 0
-	for _, r := range rows {
-		total += r.N
+// matched sorts the runs to compare with as the others are sorted.
+func matched(runs, others []Run) ([]Run, error) {
+	if len(others) == 0 {
+		return nil, nil
 	}
-	mean.N = int(math.Round(float64(total) / float64(len(rows))))
-	for name := range rows[0].Metrics {
-		values := make([]float64, 0, len(rows))
-		for _, r := range rows {
-			if v, has := r.Metrics[name]; has {
-				values = append(values, v)
-			}
+	if len(others) != len(runs) {
+		return nil, fault.Inputf("%d runs against %d: each needs one of its seed", len(runs), len(others))
+	}
+	sorted := make([]Run, len(runs))
+	for i, r := range runs {
+		at := slices.IndexFunc(others, func(o Run) bool { return o.Report.Seed == r.Report.Seed })
+		if at < 0 {
+			return nil, fault.Inputf("%s has seed %d, which none of the runs to compare with has", r.Name, r.Report.Seed)
 		}
-		mean.Metrics[name] = meanOf(values)
+		sorted[i] = others[at]
+		if err := sameSlates(r, sorted[i]); err != nil {
+			return nil, err
+		}
 	}
-	mean.Lift, mean.Spread = meanLifts(rows, func(r *Row) map[string]Lift { return r.Lift })
-	mean.OverRival, mean.RivalSpread = meanLifts(rows, func(r *Row) map[string]Lift { return r.OverRival })
-	mean.OverBefore, mean.BeforeSpread = meanLifts(rows, func(r *Row) map[string]Lift { return r.OverBefore })
-	return mean
+	return sorted, nil
 }
 
-// meanLifts averages the lifts that every row has.
-func meanLifts(rows []*Row, of func(*Row) map[string]Lift) (mean map[string]Lift, spread map[string]float64) {
-	for name := range of(rows[0]) {
-		var value, low, high []float64
-		for _, r := range rows {
-			if l, has := of(r)[name]; has {
-				value, low, high = append(value, l.Value), append(low, l.Low), append(high, l.High)
-			}
-		}
-		if len(value) < len(rows) {
-			continue
-		}
-		if mean == nil {
-			mean, spread = map[string]Lift{}, map[string]float64{}
-		}
-		mean[name] = Lift{Value: meanOf(value), Low: meanOf(low), High: meanOf(high)}
-		spread[name] = deviationOf(value)
+// compare fills in the lifts of a row.
+func (r *Row) compare(j *joint, orders []string, rival string) {
+	if r.Policy == Incoming {
+		return
 	}
-	return mean, spread
+	if r.Order != AllOrders {
+		orders = []string{r.Order}
+	}
+	over := func(base side) (map[string]Lift, map[string]float64) {
+		return j.lifts(orders, base, side{policy: r.Policy})
+	}
+	r.Lift, r.Spread = over(side{policy: Incoming})
+	if r.Policy == Oracle {
+		return
+	}
+	r.OverOther, r.OtherSpread = over(side{r.Policy, true})
+	if r.Policy != rival {
+		r.OverRival, r.RivalSpread = over(side{policy: rival})
+	}
+	if r.Before != "" {
+		r.OverBefore, r.BeforeSpread = over(side{policy: r.Before})
+	}
+}
+
+// meanRow averages the rows of this name; N is the mean number of slates.
+func meanRow(runs []Run, like Row) (Row, error) {
+	mean := Row{Order: like.Order, Policy: like.Policy, Before: like.Before, Slice: like.Slice, Split: like.Split, Metrics: map[string]float64{}}
+	total, values := 0, map[string][]float64{}
+	for _, run := range runs {
+		r := run.Report.Find(like.Order, like.Policy, like.Slice, like.Split)
+		if r == nil {
+			return mean, fault.Inputf("the run of seed %d has no row for policy %q on the %s order (%s, %s)", run.Report.Seed, like.Policy, like.Order, like.Slice, like.Split)
+		}
+		total += r.N
+		for name, v := range r.Metrics {
+			values[name] = append(values[name], v)
+		}
+	}
+	for name, all := range values {
+		mean.Metrics[name] = meanOf(all)
+	}
+	mean.N = int(math.Round(float64(total) / float64(len(runs))))
+	return mean, nil
+}
+
+func ordersOf(rows []Row) []string {
+	var all []string
+	for _, row := range rows {
+		if !slices.Contains(all, row.Order) {
+			all = append(all, row.Order)
+		}
+	}
+	return all
+}
+
+// overOrders are rows of the policies that every order has: means of the
+// metrics over the orders, and N of all.
+func overOrders(rows []Row, orders []string) []Row {
+	var all []Row
+	count := map[[2]string]int{}
+	for _, row := range rows {
+		key := [2]string{row.Policy, row.Slice}
+		at := slices.IndexFunc(all, func(r Row) bool { return r.Policy == row.Policy && r.Slice == row.Slice })
+		if at < 0 {
+			at = len(all)
+			all = append(all, Row{Order: AllOrders, Policy: row.Policy, Before: row.Before, Slice: row.Slice, Split: row.Split, Metrics: map[string]float64{}})
+		}
+		count[key]++
+		all[at].N += row.N
+		for name, v := range row.Metrics {
+			all[at].Metrics[name] += v / float64(len(orders))
+		}
+	}
+	return slices.DeleteFunc(all, func(r Row) bool { return count[[2]string{r.Policy, r.Slice}] < len(orders) })
 }
 
 func meanOf(x []float64) float64 {

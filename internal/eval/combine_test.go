@@ -1,71 +1,277 @@
 package eval
 
 import (
+	"bytes"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
 
 	"github.com/gr2/gr2/internal/fault"
+	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/rng"
 )
 
-// runOf is a report with one policy whose R@1 lift over incoming is value.
-func runOf(seed uint64, n int, value float64) *Report {
-	r := NewReport(seed)
-	r.Rival = "control/linear"
-	r.Probes["logged"] = seed
-	row := func(policy string, metric float64) Row {
-		return Row{Order: "logged", Policy: policy, Slice: Conditional, Split: "test", N: n, Metrics: map[string]float64{"R@1": metric}}
+const rivalName = "control/linear"
+
+// ranked makes a slate of four candidates whose positive is the one at a place of
+// the incoming order; sft puts it at sftPlace, rl at rlPlace, the rival where it was.
+func ranked(order, user string, n, place, sftPlace, rlPlace int) Ranked {
+	s := Ranked{Order: order, Split: "test", Slate: fmt.Sprintf("%s-%d", user, n), User: user, Grades: make([]int, 4), Rankings: map[string][]int{}}
+	s.Grades[place] = 1
+	for policy, at := range map[string]int{rivalName: place, "sft": sftPlace, "rl": rlPlace} {
+		var ranking []int
+		for c := range 4 {
+			if c != place {
+				ranking = append(ranking, c)
+			}
+		}
+		s.Rankings[policy] = append(ranking[:at:at], append([]int{place}, ranking[at:]...)...)
 	}
-	policy := row("sft", .2*(1+value))
-	policy.Lift = map[string]Lift{"R@1": {Value: value, Low: value - .1, High: value + .2}}
-	policy.OverRival = map[string]Lift{"R@1": {Value: -value, Low: -value - .1, High: -value + .1}}
-	policy.Before, policy.OverBefore = "midtrain", map[string]Lift{"R@1": {Value: value + 1, Low: value, High: value + 3}}
-	r.Rows = []Row{row(Incoming, .2), policy}
-	return r
+	return s
 }
 
-func TestCombineAveragesRuns(t *testing.T) {
-	all, err := Combine([]*Report{runOf(1, 100, .1), runOf(2, 110, .2), runOf(3, 121, .6)})
+// measured makes a run of the slates, as the eval stage does.
+func measured(t *testing.T, seed uint64, slates []Ranked) Run {
+	t.Helper()
+	r := NewReport(seed)
+	r.Rival, r.Probes["logged"] = rivalName, seed
+	byOrder := map[string]*Test{}
+	policies := map[string][]Policy{}
+	var orders []string
+	for _, s := range slates {
+		test := byOrder[s.Order]
+		if test == nil {
+			test = &Test{Order: s.Order, Split: s.Split, Rival: rivalName, Samples: 500, Seed: seed}
+			byOrder[s.Order], orders = test, append(orders, s.Order)
+			policies[s.Order] = []Policy{{Name: rivalName}, {Name: "sft"}, {Name: "rl", Before: "sft"}}
+		}
+		test.Slates = append(test.Slates, slate(s.Slate, convert[uint8](s.Grades)...))
+		for i := range policies[s.Order] {
+			p := &policies[s.Order][i]
+			p.Rankings = append(p.Rankings, s.Rankings[p.Name])
+		}
+	}
+	for _, order := range orders {
+		rows, err := Rows(*byOrder[order], policies[order])
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Rows = append(r.Rows, rows...)
+	}
+	return Run{Name: fmt.Sprintf("run-%d", seed), Report: r, Slates: slates}
+}
+
+// drawn are slates of users with random places, each user with so many of them.
+func drawn(order, prefix string, users, each int, seed uint64) []Ranked {
+	random := rng.New(seed)
+	var all []Ranked
+	for u := range users {
+		place, sft, rl := random.IntN(4), random.IntN(4), random.IntN(4)
+		for n := range each {
+			all = append(all, ranked(order, fmt.Sprintf("%s%d", prefix, u), n, place, sft, rl))
+		}
+	}
+	return all
+}
+
+func combined(t *testing.T, runs, others []Run) *Report {
+	t.Helper()
+	all, err := Combine(runs, others)
 	if err != nil {
 		t.Fatal(err)
 	}
-	row := all.Find("logged", "sft", Conditional, "test")
-	lift := row.Lift["R@1"]
-	if row.N != 110 || !near(row.Metrics["R@1"], .26) || !near(lift.Value, .3) || !near(lift.Low, .2) || !near(lift.High, .5) {
-		t.Errorf("combined row %+v", row)
+	return all
+}
+
+func TestCombineAveragesRuns(t *testing.T) {
+	// R@1 of incoming, sft and rl: 1 of 4, 2 of 4, 4 of 4; 2 of 4, 3 of 4, 3 of 4.
+	var one, two []Ranked
+	for n := range 25 {
+		add := func(to *[]Ranked, user string, place, sft, rl int) {
+			*to = append(*to, ranked("logged", fmt.Sprint(user, n), 0, place, sft, rl))
+		}
+		add(&one, "a", 0, 0, 0)
+		add(&one, "b", 1, 0, 0)
+		add(&one, "c", 2, 1, 0)
+		add(&one, "d", 3, 1, 0)
+		add(&two, "a", 0, 0, 0)
+		add(&two, "b", 0, 0, 0)
+		add(&two, "c", 2, 0, 1)
+		add(&two, "e", 3, 1, 0)
 	}
-	if want := math.Sqrt(.07); !near(row.Spread["R@1"], want) || !near(row.RivalSpread["R@1"], want) { // (.04+.01+.09)/2
-		t.Errorf("spreads %v and %v, want %g", row.Spread, row.RivalSpread, want)
+	all := combined(t, []Run{measured(t, 1, one), measured(t, 2, two)}, nil)
+	row := all.Find("logged", "rl", Conditional, "test")
+	for name, c := range map[string]struct {
+		lift   Lift
+		spread float64
+		of     [2]float64
+	}{
+		"lift":            {row.Lift["R@1"], row.Spread["R@1"], [2]float64{3, .5}},
+		"over the rival":  {row.OverRival["R@1"], row.RivalSpread["R@1"], [2]float64{3, .5}},
+		"over the before": {row.OverBefore["R@1"], row.BeforeSpread["R@1"], [2]float64{1, 0}},
+	} {
+		mean := (c.of[0] + c.of[1]) / 2
+		if !near(c.lift.Value, mean) || !near(c.spread, math.Abs(c.of[0]-c.of[1])/math.Sqrt2) || c.lift.Low > mean || c.lift.High < mean {
+			t.Errorf("%s %+v ±%g, want the mean of %v", name, c.lift, c.spread, c.of)
+		}
+	}
+	if !near(row.Metrics["R@1"], .875) || row.N != 100 || row.OverOther != nil {
+		t.Errorf("combined row %+v", row)
 	}
 	if incoming := all.Find("logged", Incoming, Conditional, "test"); incoming.Lift != nil || incoming.Spread != nil {
 		t.Errorf("the incoming row has a lift: %+v", incoming)
 	}
-	if len(all.Seeds) != 3 || all.Probes["seed 2"].(map[string]any)["logged"] != uint64(2) {
+	if len(all.Seeds) != 2 || all.Probes["seed 2"].(map[string]any)["logged"] != uint64(2) {
 		t.Errorf("seeds %v, probes %v", all.Seeds, all.Probes)
 	}
 	var out strings.Builder
 	if err := WriteTable(&out, all); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"3 runs, seeds [1 2 3]", "+30.0% [+20.0, +50.0] ±26.5", "lift over control/linear", "-30.0% [-40.0, -20.0] ±26.5", "lift over the stage before", "+130.0% [+30.0, +330.0] ±26.5"} {
+	for _, want := range []string{"2 runs, seeds [1 2]", "+175.0% [", "] ±176.8", "lift over control/linear", "lift over the stage before", "] ±70.7"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, out.String())
 		}
 	}
 }
 
-func TestCombineRefusesRunsThatDiffer(t *testing.T) {
-	other := runOf(2, 100, .1)
-	other.Rows[1].Policy = "rl"
-	more := runOf(2, 100, .1)
-	more.Rows = append(more.Rows, Row{})
-	rival := runOf(2, 100, .1)
-	rival.Rival = ""
-	for want, r := range map[string]*Report{
-		`no row for policy "sft"`: other, "2 and 3 rows": more, "different versions": rival, "have seed 1": runOf(1, 100, .1),
+func width(l Lift) float64 { return l.High - l.Low }
+
+// A second run of the same users that says the same again makes no interval
+// narrower; one of other users does, by the root of two. Slates of one user are
+// one observation, however many they are.
+func TestIntervalsAreOverUsers(t *testing.T) {
+	lift := func(runs ...Run) Lift {
+		return combined(t, runs, nil).Find("logged", "rl", Conditional, "test").OverBefore["N@3"]
+	}
+	slates := drawn("logged", "u", 300, 1, 1)
+	single := measured(t, 1, slates)
+	alone := single.Report.Find("logged", "rl", Conditional, "test").OverBefore["N@3"]
+	same := lift(single, measured(t, 2, slates))
+	others := lift(single, measured(t, 2, drawn("logged", "v", 300, 1, 2)))
+	repeated := lift(measured(t, 1, drawn("logged", "u", 300, 5, 1)), measured(t, 2, drawn("logged", "u", 300, 5, 1)))
+	for name, c := range map[string]struct{ got, want float64 }{
+		"the same run twice": {width(same), width(alone)}, "other users": {width(others), width(alone) / math.Sqrt2}, "five slates a user": {width(repeated), width(alone)},
 	} {
-		if _, err := Combine([]*Report{runOf(1, 100, .1), r}); fault.KindOf(err) != fault.Input || !strings.Contains(err.Error(), want) {
+		if math.Abs(c.got/c.want-1) > .12 {
+			t.Errorf("%s: width %.4f, want %.4f", name, c.got, c.want)
+		}
+	}
+}
+
+// Rows of all orders hold means over them; the orders of a user are drawn together.
+func TestCombineAveragesOrders(t *testing.T) {
+	both := func(seed uint64) []Ranked {
+		return append(drawn("sasrec", "u", 200, 1, seed), drawn("bpr", "u", 200, 1, seed)...)
+	}
+	all := combined(t, []Run{measured(t, 1, both(1)), measured(t, 2, both(2))}, nil)
+	sasrec, mean := all.Find("sasrec", "rl", Conditional, "test"), all.Find(AllOrders, "rl", Conditional, "test")
+	if mean == nil || mean.N != 400 || mean.Before != "sft" || !near(mean.Metrics["N@3"], sasrec.Metrics["N@3"]) {
+		t.Fatalf("row of all orders: %+v", mean)
+	}
+	// Both orders say the same of each user, so that their mean is as sure as either.
+	for metric, want := range sasrec.OverBefore {
+		if got := mean.OverBefore[metric]; !near(got.Value, want.Value) || !near(got.Low, want.Low) || !near(got.High, want.High) {
+			t.Errorf("%s over SFT: %+v, want %+v", metric, got, want)
+		}
+	}
+	if all.Find(AllOrders, "rl", EndToEnd, "test") == nil || len(all.Rows) != 2*3*5 {
+		t.Errorf("%d rows", len(all.Rows))
+	}
+}
+
+// Runs of another configuration are matched by seed and compared slate by slate.
+func TestCombineComparesWithOtherRuns(t *testing.T) {
+	changed := func(seed uint64) []Ranked { // rl is perfect, sft as before
+		slates := drawn("logged", "u", 50, 1, seed)
+		for i := range slates {
+			place := strings.Index(strings.Trim(fmt.Sprint(slates[i].Grades), "[]"), "1") / 2
+			rl := slates[i].Rankings
+			better := ranked("logged", slates[i].User, 0, place, 0, 0)
+			rl["rl"] = better.Rankings["rl"]
+		}
+		return slates
+	}
+	runs := []Run{measured(t, 1, changed(1)), measured(t, 2, changed(2))}
+	others := []Run{measured(t, 2, drawn("logged", "u", 50, 1, 2)), measured(t, 1, drawn("logged", "u", 50, 1, 1))}
+	all := combined(t, runs, others)
+	if sft := all.Find("logged", "sft", Conditional, "test").OverOther["N@3"]; sft != (Lift{}) {
+		t.Errorf("sft is the same, and its lift %+v", sft)
+	}
+	want := 0.0
+	for _, o := range others {
+		want += (1/o.Report.Find("logged", "rl", Conditional, "test").Metrics["R@1"] - 1) / 2
+	}
+	rl := all.Find("logged", "rl", Conditional, "test")
+	if lift := rl.OverOther["R@1"]; !near(lift.Value, want) || lift.Low <= 0 || rl.OtherSpread["R@1"] == 0 {
+		t.Errorf("rl over the other runs: %+v ±%g, want %g", lift, rl.OtherSpread["R@1"], want)
+	}
+	for _, policy := range []string{Incoming, Oracle} {
+		if row := all.Find("logged", policy, Conditional, "test"); row.OverOther != nil {
+			t.Errorf("%s is compared with itself: %v", policy, row.OverOther)
+		}
+	}
+}
+
+func TestCombineRefusesRunsThatDiffer(t *testing.T) {
+	slates := func() []Ranked { return drawn("logged", "u", 5, 1, 1) }
+	first := func() Run { return measured(t, 1, slates()) }
+	second := func(change func(*Report)) Run {
+		r := measured(t, 2, slates())
+		change(r.Report)
+		return r
+	}
+	for want, other := range map[string]Run{
+		`no row for policy "sft"`: second(func(r *Report) { r.Rows[2].Policy = "other" }),
+		"10 and 11 rows":          second(func(r *Report) { r.Rows = append(r.Rows, Row{}) }),
+		"different versions":      second(func(r *Report) { r.Rival = "" }),
+		"have seed 1":             first(),
+	} {
+		if _, err := Combine([]Run{first(), other}, nil); fault.KindOf(err) != fault.Input || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+	for want, others := range map[string][]Run{
+		"1 runs against 2":   {first(), first()},
+		"run-1 has seed 1":   {measured(t, 2, slates())},
+		"other test slates":  {measured(t, 1, drawn("logged", "u", 5, 1, 2))},
+		"of the first order": {measured(t, 1, slates()[:4])},
+	} {
+		if _, err := Combine([]Run{first()}, others); fault.KindOf(err) != fault.Input || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+}
+
+func TestRankedSlatesComeBack(t *testing.T) {
+	slates := []market.Slate{slate("a", 0, 2), slate("b", 1, 0)}
+	want := RankedSlates(Test{Order: "logged", Split: "test", Slates: slates, Missing: [][]uint8{nil, {3}}}, []Policy{{Name: "sft", Rankings: [][]int{{1, 0}, {0, 1}}}},
+		func(s *market.Slate) string { return "user of " + s.ID })
+	var file bytes.Buffer
+	if err := WriteRanked(&file, want); err != nil {
+		t.Fatal(err)
+	}
+	whole := file.Bytes()
+	got, err := ReadRanked(bytes.NewReader(whole))
+	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) || got[1].Missing[0] != 3 || got[0].User != "user of a" {
+		t.Errorf("%+v, error %v, want %+v", got, err, want)
+	}
+	if _, err := ReadRanked(bytes.NewReader(whole[:len(whole)-9])); fault.KindOf(err) != fault.Corrupt {
+		t.Errorf("a file cut short: %v", err)
+	}
+	for name, change := range map[string]func(*Ranked){
+		"no permutation": func(s *Ranked) { s.Rankings = map[string][]int{"sft": {1, 1}} },
+		"grade 300":      func(s *Ranked) { s.Missing = []int{300} },
+	} {
+		bad := want[1]
+		change(&bad)
+		file.Reset()
+		if err := WriteRanked(&file, []Ranked{want[0], bad}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadRanked(&file); fault.KindOf(err) != fault.Corrupt || !strings.Contains(err.Error(), "slate 2") || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

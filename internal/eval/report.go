@@ -10,6 +10,7 @@ const (
 	Incoming    = "incoming"
 	Oracle      = "oracle"
 	Bayes       = "bayes" // the optimum of a synthetic market, given by the caller
+	AllOrders   = "all"   // order of rows whose lifts are means over the orders
 	Conditional = "conditional"
 	EndToEnd    = "end_to_end"
 )
@@ -34,12 +35,16 @@ type Row struct {
 	// one was trained: what the training stage adds.
 	Before     string          `json:"before,omitempty"`
 	OverBefore map[string]Lift `json:"over_before,omitempty"`
-	// Spread, RivalSpread and BeforeSpread are the standard deviations of Lift,
-	// OverRival and OverBefore over the runs that Combine put together; absent
-	// in the row of one run.
+	// OverOther is the same over this policy in the runs that Combine was given to
+	// compare with: what their configuration lacks.
+	OverOther map[string]Lift `json:"over_other,omitempty"`
+	// Spread, RivalSpread, BeforeSpread and OtherSpread are the standard deviations
+	// of Lift, OverRival, OverBefore and OverOther over the runs that Combine put
+	// together; absent in the row of one run.
 	Spread       map[string]float64 `json:"spread,omitempty"`
 	RivalSpread  map[string]float64 `json:"rival_spread,omitempty"`
 	BeforeSpread map[string]float64 `json:"before_spread,omitempty"`
+	OtherSpread  map[string]float64 `json:"other_spread,omitempty"`
 }
 
 // Report is RUN/report.json.

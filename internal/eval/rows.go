@@ -98,10 +98,7 @@ func (t *Test) rows(slice string, policies []Policy) []Row {
 	}
 	members, total := t.members(slice)
 	var shared table // metrics that are defined on every member
-	for _, name := range MetricNames() {
-		if slice == EndToEnd && name == "AUC" {
-			continue
-		}
+	for _, name := range metricsOf(slice) {
 		columns := t.columns(name, policies, members, slice == EndToEnd)
 		if len(columns[0]) == len(members) {
 			shared.add(name, columns)

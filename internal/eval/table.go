@@ -12,31 +12,37 @@ var liftNames = []string{"R@1", "R@3", "N@3"}
 
 // WriteTable renders the rows of a report as aligned text: for each order,
 // split and slice a table of means, one of lifts over the incoming order, one
-// of lifts over the rival and one of what each stage adds to the stage before,
-// with intervals. Rows keep the report's order.
+// of lifts over the rival, one of what each stage adds to the stage before and one
+// over other runs, with intervals. Rows keep the report's order.
 func WriteTable(w io.Writer, r *Report) error {
 	var out strings.Builder
 	if len(r.Seeds) > 0 {
-		fmt.Fprintf(&out, "means over %d runs, seeds %v; bounds of intervals are means too, ± is the standard deviation of the lift over the runs\n\n", len(r.Seeds), r.Seeds)
+		fmt.Fprintf(&out, "means over %d runs, seeds %v; intervals over users drawn for all runs at once, ± is the standard deviation of the lift over the runs\n\n", len(r.Seeds), r.Seeds)
 	}
 	for i, group := range groups(r.Rows) {
 		if i > 0 {
 			out.WriteByte('\n')
 		}
 		head := group[0]
-		fmt.Fprintf(&out, "%s order, %s, %s, n=%d\n", head.Order, head.Split, strings.ReplaceAll(head.Slice, "_", " "), head.N)
+		name := head.Order + " order"
+		if head.Order == AllOrders {
+			name = "mean over the orders"
+		}
+		fmt.Fprintf(&out, "%s, %s, %s, n=%d\n", name, head.Split, strings.ReplaceAll(head.Slice, "_", " "), head.N)
 		align(&out, means(group))
-		if lifts := lifts(group, func(r *Row) (map[string]Lift, map[string]float64) { return r.Lift, r.Spread }); len(lifts) > 1 {
-			fmt.Fprintf(&out, "lift over %s, 95%% interval\n", Incoming)
-			align(&out, lifts)
-		}
-		if lifts := lifts(group, func(r *Row) (map[string]Lift, map[string]float64) { return r.OverRival, r.RivalSpread }); len(lifts) > 1 {
-			fmt.Fprintf(&out, "lift over %s, 95%% interval\n", r.Rival)
-			align(&out, lifts)
-		}
-		if lifts := lifts(group, func(r *Row) (map[string]Lift, map[string]float64) { return r.OverBefore, r.BeforeSpread }); len(lifts) > 1 {
-			out.WriteString("lift over the stage before, 95% interval\n")
-			align(&out, lifts)
+		for _, c := range []struct {
+			over string
+			of   func(*Row) (map[string]Lift, map[string]float64)
+		}{
+			{Incoming, func(r *Row) (map[string]Lift, map[string]float64) { return r.Lift, r.Spread }},
+			{r.Rival, func(r *Row) (map[string]Lift, map[string]float64) { return r.OverRival, r.RivalSpread }},
+			{"the stage before", func(r *Row) (map[string]Lift, map[string]float64) { return r.OverBefore, r.BeforeSpread }},
+			{"the same policy in the other runs", func(r *Row) (map[string]Lift, map[string]float64) { return r.OverOther, r.OtherSpread }},
+		} {
+			if lifts := lifts(group, c.of); len(lifts) > 1 {
+				fmt.Fprintf(&out, "lift over %s, 95%% interval\n", c.over)
+				align(&out, lifts)
+			}
 		}
 	}
 	_, err := io.WriteString(w, out.String())

@@ -46,9 +46,10 @@ func PairedDifference(base, policy []float64, samples int, seed uint64) Interval
 // Sharing makes every comparison paired and lets many columns ride on one
 // drawing of rows.
 type Sums struct {
-	total  int
-	actual []float64   // [column]
-	draws  [][]float64 // [column][resample]
+	total   int
+	samples int
+	actual  []float64   // [column]
+	draws   [][]float64 // [column][resample]
 }
 
 // Resample draws total rows with replacement, samples times, and sums each
@@ -59,7 +60,7 @@ func Resample(columns [][]float64, total, samples int, seed uint64) *Sums {
 	if samples <= 0 {
 		samples = DefaultSamples
 	}
-	s := &Sums{total: total, actual: make([]float64, len(columns)), draws: make([][]float64, len(columns))}
+	s := &Sums{total: total, samples: samples, actual: make([]float64, len(columns)), draws: make([][]float64, len(columns))}
 	rows := 0
 	for c, column := range columns {
 		s.draws[c] = make([]float64, samples)
@@ -119,28 +120,40 @@ func (s *Sums) Mean(column int) float64 { return s.actual[column] / float64(s.to
 
 // Lift is sum(policy)/sum(base) - 1 with its interval at the given level.
 func (s *Sums) Lift(base, policy int, level float64) Interval {
-	return s.interval(base, policy, level, func(b, p float64) float64 { return p/b - 1 })
+	return s.MeanLift([]int{base}, []int{policy}, level)
+}
+
+// MeanLift is the mean over i of the lift of column policy[i] over column base[i]:
+// that of several runs on the same rows, under resamples that they share.
+func (s *Sums) MeanLift(base, policy []int, level float64) Interval {
+	return s.interval(level, func(sum func(column int) float64) float64 {
+		total := 0.0
+		for i := range base {
+			total += sum(policy[i])/sum(base[i]) - 1
+		}
+		return total / float64(len(base))
+	})
 }
 
 // Difference is mean(policy) - mean(base) with its interval.
 func (s *Sums) Difference(base, policy int, level float64) Interval {
 	n := float64(s.total)
-	return s.interval(base, policy, level, func(b, p float64) float64 { return (p - b) / n })
+	return s.interval(level, func(sum func(column int) float64) float64 { return (sum(policy) - sum(base)) / n })
 }
 
 // interval cuts the distribution of stat over the resamples. A resample whose
 // stat is undefined (0/0) is left out.
-func (s *Sums) interval(base, policy int, level float64, stat func(b, p float64) float64) Interval {
-	values := make([]float64, 0, len(s.draws[base]))
-	for r, b := range s.draws[base] {
-		if v := stat(b, s.draws[policy][r]); !math.IsNaN(v) {
+func (s *Sums) interval(level float64, stat func(sum func(column int) float64) float64) Interval {
+	values := make([]float64, 0, s.samples)
+	for r := range s.samples {
+		if v := stat(func(column int) float64 { return s.draws[column][r] }); !math.IsNaN(v) {
 			values = append(values, v)
 		}
 	}
 	slices.Sort(values)
 	tail := (1 - level) / 2
 	return Interval{
-		Value: stat(s.actual[base], s.actual[policy]),
+		Value: stat(func(column int) float64 { return s.actual[column] }),
 		Low:   quantile(values, tail),
 		High:  quantile(values, 1-tail),
 	}

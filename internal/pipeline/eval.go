@@ -19,6 +19,9 @@ import (
 	"github.com/gr2/gr2/internal/rerank"
 )
 
+// rankingsFile holds the test slates as every policy ranked them.
+const rankingsFile = "rankings.jsonl.gz"
+
 // evalStage measures every policy on the frozen test slates of every order.
 func (w *world) evalStage(ctx context.Context, dir string) error {
 	split, err := w.split()
@@ -39,6 +42,7 @@ func (w *world) evalStage(ctx context.Context, dir string) error {
 	results := eval.NewReport(w.job.Options.Seed)
 	results.Rival = control.LinearName
 	var samples []report.Sample
+	var ranked []eval.Ranked
 	for i, order := range orders {
 		set, err := w.slates(order)
 		if err != nil {
@@ -54,9 +58,13 @@ func (w *world) evalStage(ctx context.Context, dir string) error {
 		if err := e.probe(ctx, results); err != nil {
 			return err
 		}
+		ranked = append(ranked, e.ranked...)
 		samples = append(samples, e.samples(w.job.Options.Eval.Samples/len(orders))...)
 	}
 	if err := durable.WriteJSON(filepath.Join(dir, ReportFile), results); err != nil {
+		return err
+	}
+	if err := durable.Write(filepath.Join(dir, rankingsFile), func(w io.Writer) error { return eval.WriteRanked(w, ranked) }); err != nil {
 		return err
 	}
 	return durable.WriteJSON(filepath.Join(dir, samplesFile), samples)
@@ -124,8 +132,9 @@ type evaluation struct {
 	readings []reading
 	order    string
 	set      *orderSet
-	share    float64 // of the stage done before this order
-	of       int     // orders
+	ranked   []eval.Ranked // what measure found
+	share    float64       // of the stage done before this order
+	of       int           // orders
 }
 
 // served is the reading of the last stage that the run serves.
@@ -162,14 +171,16 @@ func (e *evaluation) measure(ctx context.Context, results *eval.Report) error {
 	} else if optimal != nil {
 		policies = append(policies, *optimal)
 	}
-	rows, err := eval.Rows(eval.Test{
+	test := eval.Test{
 		Order: e.order, Split: "test", Slates: e.set.test.Slates, Missing: e.set.test.missing(), Events: e.set.test.Events,
 		Rival: results.Rival, Samples: e.job.Options.Eval.Bootstrap, Seed: e.job.Options.Seed,
-	}, policies)
+	}
+	rows, err := eval.Rows(test, policies)
 	if err != nil {
 		return err
 	}
 	results.Rows = append(results.Rows, rows...)
+	e.ranked = eval.RankedSlates(test, policies, e.userKey)
 	for _, r := range e.readings {
 		if row := results.Find(e.order, r.name, eval.Conditional, "test"); row != nil && !strings.HasSuffix(r.name, writtenSuffix) {
 			e.say("%s: %s R@1 %s, N@3 %s over the incoming order (n=%d)", e.order, r.name, percent(row.Lift, "R@1"), percent(row.Lift, "N@3"), row.N)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -173,4 +174,22 @@ func ReadReport(root string) (*eval.Report, error) {
 		return nil, fault.Corruptf("%s: %w", path, err)
 	}
 	return &r, nil
+}
+
+// ReadRun reads the results of a finished run with the rankings behind them.
+func ReadRun(root string) (eval.Run, error) {
+	r := eval.Run{Name: root}
+	var err error
+	if r.Report, err = ReadReport(root); err != nil {
+		return r, err
+	}
+	path := filepath.Join(root, StageEval, rankingsFile)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return r, fault.Inputf("%s has no %s: an earlier version evaluated it; remove %s and let gr2 run make it again", root, rankingsFile, filepath.Join(root, StageEval))
+	}
+	err = readFile(path, func(in io.Reader) (err error) {
+		r.Slates, err = eval.ReadRanked(in)
+		return err
+	})
+	return r, err
 }
