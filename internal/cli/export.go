@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/spf13/cobra"
 
 	"github.com/gr2/gr2/internal/durable"
@@ -22,11 +23,63 @@ import (
 func newExport(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
-		Short: "Write a model for other engines: Hugging Face, GGUF",
+		Short: "Write a model for other engines, or slates for models of other kinds",
 		Long: `Write a model for other engines. A Hugging Face directory loads in transformers,
-vLLM and SGLang, a GGUF file in llama.cpp. docs/interop.md says what is kept.`,
+vLLM and SGLang, a GGUF file in llama.cpp. docs/interop.md says what is kept.
+
+gr2 export slates writes what the models learn from and are measured on.`,
 	}
-	cmd.AddCommand(newExportHF(e), newExportGGUF(e))
+	cmd.AddCommand(newExportHF(e), newExportGGUF(e), newExportSlates(e))
+	return cmd
+}
+
+func newExportSlates(e *env) *cobra.Command {
+	var run, data, out string
+	cmd := &cobra.Command{
+		Use:   "slates",
+		Short: "Write the slates of a run with their evidence as CSV, for models of other kinds",
+		Long: `Write the slates of a run as CSV, one candidate a row in the incoming order: the order,
+the part (train, valid; held: validation slates of users who choose checkpoints; test),
+slate, user, item, rank, the legacy score, the grade, and every value of evidence
+before buckets. Training slates are cross-fitted. What trees or a network of your own
+reach on them compares with the table of the run. Gzipped where the name ends in .gz.`,
+		Example: `  gr2 export slates --run runs/beauty --data data/beauty --out beauty.csv.gz`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o, err := runConfig(run)
+			if err != nil {
+				return err
+			}
+			rows := 0
+			err = durable.Write(out, func(w io.Writer) (err error) {
+				job := &pipeline.Job{Root: run, DataDir: data, Options: *o}
+				if !strings.HasSuffix(out, ".gz") {
+					rows, err = pipeline.ExportSlates(cmd.Context(), job, w)
+					return err
+				}
+				zip := gzip.NewWriter(w)
+				if rows, err = pipeline.ExportSlates(cmd.Context(), job, zip); err != nil {
+					return err
+				}
+				return zip.Close()
+			})
+			if err != nil {
+				return err
+			}
+			if e.json {
+				return e.print(envelope{Schema: 1, Command: "export slates", Inputs: map[string]string{"run": run, "data": data},
+					Artifacts: map[string]string{"slates": out}, Metrics: map[string]int{"rows": rows}})
+			}
+			_, err = fmt.Fprintf(e.out, "%s: %d candidates\n", out, rows)
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&run, "run", "", "run folder")
+	flags.StringVar(&data, "data", "", "dataset folder of the run")
+	flags.StringVar(&out, "out", "", "file to write")
+	for _, name := range []string{"run", "data", "out"} {
+		must(cmd.MarkFlagRequired(name))
+	}
 	return cmd
 }
 
