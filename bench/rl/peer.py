@@ -2,9 +2,9 @@
 
 Answers come from the library's own generate(), as in TRL. In mode "generate" it reads the prompt of every
 answer; in mode "prefix" a prompt is read once and its cache repeated for the group, which few programs do. The update
-passes whole sequences, but only the answers through the vocabulary projection; there is one for the answers, so the policy that
-sampled them is the one that learns, and its log-probabilities are those of the pass itself (as TRL does it). "compile" compiles
-that pass.
+passes whole sequences, but only the answers through the vocabulary projection. Where there is one for the answers, the policy that
+sampled them is the one that learns, and its log-probabilities are those of the pass itself; where there are several, a pass without gradient gets
+them before the first, and one of the reference where there is a KL (all as TRL's GRPOTrainer does it). "compile" compiles these passes.
 """
 import json
 import os
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, DynamicCache, __version__
 
 PREFIX, COMPILE = "prefix" in sys.argv[1:], "compile" in sys.argv[1:]
-LOW, HIGH = 0.2, 0.28
+LOW, HIGH, BETA = 0.2, 0.28, 0.1
 MICRO = 8  # sequences that pass the model at a time; more are slower here
 
 
@@ -26,7 +26,10 @@ def prepare(c):
     learner = torch.compile(model, dynamic=False) if COMPILE else model
     adam = torch.optim.AdamW(model.parameters(), lr=1e-5, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     prompts = torch.randint(3, model.config.vocab_size, (c["Prompts"], c["Prompt"]))
-    group, new = c["Group"], c["New"]
+    group, new, updates = c["Group"], c["New"], c["Updates"]
+    frozen = AutoModelForCausalLM.from_pretrained(os.environ["BENCH_FILES"], dtype=torch.float32) if c["KL"] else None
+    if COMPILE and frozen is not None:
+        frozen = torch.compile(frozen, dynamic=False)
     repeated = prompts.repeat_interleave(group, 0)
 
     @torch.inference_mode()
@@ -40,21 +43,36 @@ def prepare(c):
         return model.generate(repeated, attention_mask=torch.ones_like(repeated), past_key_values=cache, use_cache=True, do_sample=True,
                               temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=new, min_new_tokens=new, pad_token_id=0)
 
+    def log_probs(of, part):
+        logits = of(input_ids=part[:, :-1], use_cache=False, logits_to_keep=new).logits
+        return -F.cross_entropy(logits.flatten(0, 1), part[:, -new:].flatten(), reduction="none").view(-1, new)
+
+    @torch.no_grad()
+    def fixed(of, sequences):
+        return torch.cat([log_probs(of, part) for part in sequences.split(MICRO)])
+
     def update(sequences):
         model.train()
         sequences = sequences.clone()
         rewards = (sequences[:, -new:] % 2 == 0).float().mean(1).view(-1, group)
         advantages = (rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, correction=0, keepdim=True) + 1e-6)
         advantages = advantages.view(-1, 1)
-        adam.zero_grad(set_to_none=True)
-        for part, a in zip(sequences.split(MICRO), advantages.split(MICRO)):
-            logits = learner(input_ids=part[:, :-1], use_cache=False, logits_to_keep=new).logits
-            log_p = -F.cross_entropy(logits.flatten(0, 1), part[:, -new:].flatten(), reduction="none").view(-1, new)
-            ratio = torch.exp(log_p - log_p.detach())
-            loss = -torch.minimum(ratio * a, ratio.clamp(1 - LOW, 1 + HIGH) * a).sum() / (len(sequences) * new)
-            loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        adam.step()
+        old = fixed(learner, sequences) if updates > 1 else None
+        anchor = fixed(frozen, sequences) if c["KL"] else None
+        size = len(sequences) // updates
+        for first in range(0, len(sequences), size):
+            adam.zero_grad(set_to_none=True)
+            for at in range(first, first + size, MICRO):
+                rows = slice(at, min(at + MICRO, first + size))
+                log_p, a = log_probs(learner, sequences[rows]), advantages[rows]
+                ratio = torch.exp(log_p - (log_p.detach() if old is None else old[rows]))
+                loss = -torch.minimum(ratio * a, ratio.clamp(1 - LOW, 1 + HIGH) * a)
+                if anchor is not None:
+                    d = anchor[rows] - log_p
+                    loss = loss + BETA * (torch.exp(d) - d - 1)
+                (loss.sum() / (size * new)).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            adam.step()
 
     if c["Part"] == "rollout":
         run = rollout

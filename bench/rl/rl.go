@@ -1,6 +1,6 @@
 // Package rl compares a step of reinforcement learning with PyTorch: a group of
-// answers is sampled to each prompt, rewarded, and learnt from once by the clipped
-// surrogate of DAPO.
+// answers is sampled to each prompt, rewarded, and learnt from by the clipped
+// surrogate of DAPO, in one or several updates, with or without a KL to a reference.
 package rl
 
 import (
@@ -24,22 +24,33 @@ type task struct {
 	Part            string // step, or rollout or update alone
 	Prompts, Prompt int    // prompts of so many tokens
 	Group, New      int    // answers to each, of exactly so many tokens
+	Updates         int    // of the optimiser, each on as many of the prompts
+	KL              bool   // to a reference policy
 }
 
 func tasks() []task {
 	return []task{
-		{"step", 8, 256, 8, 48},
-		{"rollout", 8, 256, 8, 48},
-		{"update", 8, 256, 8, 48},
-		{"step", 8, 512, 8, 24},
-		{"step", 16, 228, 4, 24}, // as in experiments/rl_lift
-		{"rollout", 16, 228, 4, 24},
-		{"update", 16, 228, 4, 24},
+		{"step", 8, 256, 8, 48, 1, false},
+		{"rollout", 8, 256, 8, 48, 1, false},
+		{"update", 8, 256, 8, 48, 1, false},
+		{"step", 8, 512, 8, 24, 1, false},
+		{"step", 16, 228, 4, 24, 1, false}, // a quarter of the next, with one update
+		{"rollout", 16, 228, 4, 24, 1, false},
+		{"update", 16, 228, 4, 24, 1, false},
+		{"step", 64, 228, 4, 24, 4, true}, // as in experiments/rl_lift
+		{"update", 64, 228, 4, 24, 4, true},
 	}
 }
 
 func (t task) name() string {
-	return fmt.Sprintf("%s/%dx%d+%dx%d", t.Part, t.Prompts, t.Prompt, t.Group, t.New)
+	name := fmt.Sprintf("%s/%dx%d+%dx%d", t.Part, t.Prompts, t.Prompt, t.Group, t.New)
+	if t.Updates > 1 {
+		name += fmt.Sprintf("/%d-updates", t.Updates)
+	}
+	if t.KL {
+		name += "/kl"
+	}
+	return name
 }
 
 // Suite is what Command bench runs.
@@ -77,19 +88,24 @@ func (t task) prepare() func() {
 // trains.
 type learner struct {
 	task
-	engine  *infer.Engine
-	decoder *nn.Decoder
-	tape    *nn.Tape
-	adam    *nn.AdamW
-	prompts [][]int32
-	steps   uint64
+	engine    *infer.Engine
+	decoder   *nn.Decoder
+	reference *nn.Decoder // nil without KL
+	tape      *nn.Tape
+	silent    *nn.Tape
+	adam      *nn.AdamW
+	prompts   [][]int32
+	steps     uint64
 }
 
 func newLearner(t task) *learner {
 	m := reference.Model()
 	engine, err := infer.New(m)
 	must(err)
-	l := &learner{task: t, engine: engine, decoder: nn.NewDecoder(m), tape: nn.NewTape()}
+	l := &learner{task: t, engine: engine, decoder: nn.NewDecoder(m), tape: nn.NewTape(), silent: nn.NewForwardTape()}
+	if t.KL {
+		l.reference = nn.NewDecoder(reference.Model())
+	}
 	l.adam = nn.NewAdamW(l.decoder.Params(), nn.AdamWOptions{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1})
 	r := rng.New(1, rng.Key("bench/rl"))
 	for range t.Prompts {
@@ -133,15 +149,29 @@ func (l *learner) rollout() []group {
 // microTokens is about how many tokens pass the model at a time.
 const microTokens = 4096
 
-// update learns from the groups in one step of the optimiser.
+// update learns from the groups, in as many steps of the optimiser as there are
+// updates.
 func (l *learner) update(groups []group) {
-	norm := float32(l.Prompts * l.Group * l.New)
+	per := len(groups) / l.Updates
+	for len(groups) > 0 {
+		l.learn(groups[:per])
+		groups = groups[per:]
+	}
+}
+
+// learn makes one step of the optimiser.
+func (l *learner) learn(groups []group) {
+	norm := float32(len(groups) * l.Group * l.New)
 	for len(groups) > 0 {
 		var b nn.Batch
 		s := nn.Surrogate{Low: .2, High: .28}
 		for len(groups) > 0 && (len(b.Tokens) == 0 || len(b.Tokens)+l.Prompt+l.Group*l.New <= microTokens) {
 			groups[0].add(&b, &s)
 			groups = groups[1:]
+		}
+		if l.reference != nil {
+			l.silent.Reset()
+			s.Beta, s.Reference = .1, l.reference.LogProbs(l.silent, &b)
 		}
 		l.tape.Reset()
 		loss, _ := l.decoder.PolicyLoss(l.tape, &b, s, norm)

@@ -15,7 +15,7 @@ func TestPeerUnderstandsTasks(t *testing.T) {
 // A step samples answers of the whole length, learns from them and samples others
 // next: its parts do what they are measured for.
 func TestStep(t *testing.T) {
-	l := newLearner(task{Part: "step", Prompts: 2, Prompt: 6, Group: 3, New: 5})
+	l := newLearner(task{Part: "step", Prompts: 2, Prompt: 6, Group: 3, New: 5, Updates: 2, KL: true})
 	before := append([]float32(nil), l.decoder.Params()[0].Value...)
 	first := l.rollout()
 	l.update(first)

@@ -66,10 +66,11 @@ func (c *choice) pick(scores []float32, sm Sampler) pick {
 	if t := float64(total); math.IsNaN(t) || math.IsInf(t, 0) {
 		return pick{err: fmt.Errorf("infer: the model's logits sum to %g; its weights are broken", total)}
 	}
-	at, mass := argmax(scores), 0.0
-	top := scores[at]
+	at, mass, top := 0, 0.0, kernel.Max(scores)
 	if sm.Temperature > 0 {
 		at, mass = c.sample(scores, top, sm)
+	} else {
+		at = slices.Index(scores, top)
 	}
 	p := pick{token: int32(at)}
 	logProb := func(v float32) float32 { return v - total }
@@ -89,28 +90,20 @@ func (c *choice) pick(scores []float32, sm Sampler) pick {
 	return p
 }
 
-func argmax(x []float32) int {
-	best := 0
-	for i, v := range x {
-		if v > x[best] {
-			best = i
-		}
-	}
-	return best
-}
-
 // sample draws a position in scores, whose maximum is top. all is the sum of
 // exp((score-top)/temperature) over all of them.
 func (c *choice) sample(scores []float32, top float32, sm Sampler) (at int, all float64) {
 	c.weights = resize(c.weights, len(scores))
 	for i, v := range scores {
-		c.weights[i] = float32(float64(v-top) / sm.Temperature)
+		c.weights[i] = v - top
+	}
+	if sm.Temperature != 1 {
+		for i, v := range c.weights {
+			c.weights[i] = float32(float64(v) / sm.Temperature)
+		}
 	}
 	kernel.Exp(c.weights, c.weights)
-	var mass float64
-	for _, w := range c.weights {
-		mass += float64(w)
-	}
+	mass := sumOf(c.weights)
 	all = mass
 	if sm.TopP > 0 && sm.TopP < 1 {
 		mass = c.nucleus(mass, sm.TopP)
@@ -127,6 +120,19 @@ func (c *choice) sample(scores []float32, top float32, sm Sampler) (at int, all 
 		u -= float64(w)
 	}
 	return at, all
+}
+
+// sumOf adds up in double precision, in four chains: one would wait for each addition.
+func sumOf(x []float32) float64 {
+	var a, b, c, d float64
+	i := 0
+	for ; i+4 <= len(x); i += 4 {
+		a, b, c, d = a+float64(x[i]), b+float64(x[i+1]), c+float64(x[i+2]), d+float64(x[i+3])
+	}
+	for ; i < len(x); i++ {
+		a += float64(x[i])
+	}
+	return (a + b) + (c + d)
 }
 
 // nucleus zeroes the weights outside the fewest largest ones that reach share of
