@@ -2,6 +2,7 @@ package rl
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/gr2/gr2/bench/compare/comparetest"
@@ -38,6 +39,24 @@ func TestStep(t *testing.T) {
 	}
 	if first[0].answers[0].Tokens[0] == second[0].answers[0].Tokens[0] && first[1].answers[1].Tokens[1] == second[1].answers[1].Tokens[1] {
 		t.Error("two rollouts are the same")
+	}
+}
+
+// Several updates and a KL change what is learnt.
+func TestUpdatesAndKLCount(t *testing.T) {
+	after := func(updates int, kl bool) []float32 {
+		l := newLearner(task{Part: "update", Prompts: 2, Prompt: 6, Group: 3, New: 5, Updates: updates, KL: kl})
+		for range 2 { // the reference is the policy at first
+			l.update(l.rollout())
+		}
+		return l.decoder.Params()[0].Value
+	}
+	once, twice, kept := after(1, false), after(2, false), after(2, true)
+	if slices.Equal(once, twice) {
+		t.Error("two updates are one")
+	}
+	if slices.Equal(twice, kept) {
+		t.Error("the KL changes nothing")
 	}
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What moves the lift most, on Amazon Beauty: the runs of run.sh with one thing taken away, added or made another, three seeds (or those in SEEDS).
+# What moves the lift most, on Amazon Beauty: the runs of run.sh with one thing taken away, added or made another, three seeds.
 # CELLS names some of the cells. Those that begin with sft differ before reinforcement learning, which they do without, those
 # that begin with rl differ in it; both are compared with rl-from-sft, policy by policy. Needs the run folders that run.sh left in FOLDER.
 # Usage: GR2_DATA=... experiments/rl_lift/attribution.sh [FOLDER]
@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=${1:-runs/rl_lift}
 results=experiments/rl_lift
+go build -o "$out/gr2" ./cmd/gr2
 
 settings() { # CELL: what is set otherwise
   case $1 in
@@ -39,6 +40,7 @@ cell() { # CELL
   if [ ! -d "$run" ]; then
     rm -rf "$run.part"
     cp -r "$out/beauty-$seed-sft" "$run.part"
+    rm -rf "$run.part"/{rl,eval,report.json,report.html}
     mv "$run.part" "$run"
   fi
   "$out/gr2" run --data "$out/beauty" --out "$run" --preset small -c "$results/amazon.yaml" --seed "$seed" "${set[@]}" >"$run.txt"
@@ -47,7 +49,7 @@ cell() { # CELL
 for name in ${CELLS:-sft-no-evidence sft-text sft-no-score sft-no-midtraining sft-half-width sft-double-width sft-fifth-of-slates sft-labels-alone sft-no-pointer rl-group-16 rl-naive rl-auc rl-credit-answer rl-no-kl rl-dr-grpo rl-last rl-cold}; do
   [ -f "$results/beauty-$name.json" ] && continue
   runs=()
-  for seed in ${SEEDS:-1 2 3}; do
+  for seed in 1 2 3; do
     cell "$name"
     runs+=(--run "$out/beauty-$seed-$name" --against "$out/beauty-$seed-rl-from-sft")
   done

@@ -85,7 +85,7 @@ var changes = []struct{ cell, title string }{
 
 func main() {
 	log.SetFlags(0)
-	fmt.Println("Lift over the incoming order in percent, conditional, test: means over the seeds, paired 95% intervals over users drawn for all seeds and orders at once, ± the standard deviation over the seeds.")
+	fmt.Println("Lift over the incoming order in percent, conditional, test: means over the seeds, paired 95% intervals over users drawn for all seeds and orders at once, of these trained policies; ± is the standard deviation over the seeds (trainings, shuffles): that of a mean of three is a root of three smaller.")
 	for _, d := range datasets {
 		if err := print(d.name, d.title, d.targets); err != nil {
 			log.Fatal(err)

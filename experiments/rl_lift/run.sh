@@ -3,7 +3,8 @@
 # three seeds (or those in SEEDS), on the synthetic market, Amazon Beauty and Sports, and Beauty under a global time split (or those in
 # DATASETS). SFT learns from the linear control alone; sft-labels learns from labels after it, of about as many slates as rl-from-sft has
 # rewards of: what they are worth without RL. A seed draws the run, and the market with it. CELLS names some of
-# the cells. Each cell leaves its report, so that the script goes on where it was stopped; a new FOLDER and no reports begin anew.
+# the cells. Each cell leaves its report, so that the script goes on where it was stopped; a new FOLDER begins anew. What is put together, and the
+# table, is of the seeds 1 2 3.
 # Usage: [GR2_DATA=...] experiments/rl_lift/run.sh [FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -35,7 +36,7 @@ cell() {
   local dataset=$1 name=$2 preset=small config=$results/amazon.yaml protocol=()
   local result=$results/$dataset-seed-$seed-$name.json run
   shift 2
-  [ -f "$result" ] && return
+  if [ -f "$result" ] && [ -d "$out/$dataset-$seed-$name" ]; then return; fi
   case $dataset in
     market) preset=nano config=$results/market.yaml ;;
     beauty-time) protocol=(--set data.protocol=time) ;;
@@ -62,15 +63,17 @@ for dataset in ${DATASETS:-market beauty sports beauty-time}; do
       rl-from-sft) settings=(--set rl.steps=$steps) ;;
       rl-from-midtrain) settings=(--set rl.steps=$steps --set rl.from=midtrain --set rl.lr=0.001 --set rl.kl=0 --set rl.temperature=1) ;;
       sft-labels) settings=(--set sft.epochs=$epochs) ;;
+      *) echo "no cell $name: use rl-from-sft, rl-from-midtrain or sft-labels" >&2; exit 2 ;;
     esac
-    runs=() whole=1
+    runs=()
     for seed in ${SEEDS:-1 2 3}; do
       cell "$dataset" "$name" "${settings[@]}"
-      if [ -d "$out/$dataset-$seed-$name" ]; then runs+=(--run "$out/$dataset-$seed-$name"); else whole=0; fi
+      runs+=(--run "$out/$dataset-$seed-$name")
     done
-    if [ $whole = 1 ]; then
+    if [ "${SEEDS:-1 2 3}" = "1 2 3" ]; then
       "$out/gr2" eval "${runs[@]}" >"$results/$dataset-$name.txt"
-      "$out/gr2" eval "${runs[@]}" --json >"$results/$dataset-$name.json"
+      "$out/gr2" eval "${runs[@]}" --json >"$results/$dataset-$name.json.part"
+      mv "$results/$dataset-$name.json.part" "$results/$dataset-$name.json"
     fi
   done
   { git rev-parse HEAD; go version; grep -m1 'model name' /proc/cpuinfo || true; nproc; date -u +%F; } >"$results/made-$dataset.txt"

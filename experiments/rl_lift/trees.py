@@ -1,6 +1,6 @@
 """What is left to a model of interactions: LightGBM's LambdaMART on the slates and evidence of runs, for the table of main.go.
 
-It reads what gr2 export slates wrote of the runs of three seeds, fits one model for each incoming order and seed on the parts that the
+It reads what gr2 export slates wrote of the runs of seeds 1, 2, ... in that order, fits one model for each incoming order and seed on the parts that the
 linear control of the report is fitted on (train and valid) but for the held part, which chooses the number of trees, and measures the test
 part once. Needs Python with numpy, pandas and lightgbm; not part of the product.
 

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -27,9 +28,15 @@ type Run struct {
 // others are runs of another configuration, with the same seeds and test slates
 // (none: nil); OverOther is what a policy adds to itself in these.
 func Combine(runs, others []Run) (*Report, error) {
+	runs = slices.SortedFunc(slices.Values(runs), func(a, b Run) int { return cmp.Compare(a.Report.Seed, b.Report.Seed) })
 	others, err := matched(runs, others)
 	if err != nil {
 		return nil, err
+	}
+	for _, run := range slices.Concat(runs, others) {
+		if err := run.check(); err != nil {
+			return nil, err
+		}
 	}
 	first := runs[0].Report
 	all := &Report{Schema: Schema, Probes: map[string]any{}, Seed: first.Seed, Rival: first.Rival}
@@ -37,13 +44,13 @@ func Combine(runs, others []Run) (*Report, error) {
 		r := run.Report
 		switch {
 		case len(r.Rows) != len(first.Rows):
-			return nil, fault.Inputf("the runs have %d and %d rows: only runs of one configuration can be put together", len(first.Rows), len(r.Rows))
+			return nil, fault.Inputf("%s has %d rows and %s %d: only runs of one configuration can be put together", runs[0].Name, len(first.Rows), run.Name, len(r.Rows))
 		case r.Rival != first.Rival:
-			return nil, fault.Inputf("the runs compare with %q and %q: they are of different versions", first.Rival, r.Rival)
+			return nil, fault.Inputf("%s compares with %q and %s with %q: they are of different versions", runs[0].Name, first.Rival, run.Name, r.Rival)
 		}
 		name := fmt.Sprintf("seed %d", r.Seed)
 		if _, twice := all.Probes[name]; twice {
-			return nil, fault.Inputf("two of the runs have seed %d: only runs of different seeds can be put together", r.Seed)
+			return nil, fault.Inputf("%s is not the only one of the runs with seed %d: only runs of different seeds can be put together", run.Name, r.Seed)
 		}
 		all.Seeds, all.Probes[name] = append(all.Seeds, r.Seed), r.Probes
 	}
@@ -122,7 +129,7 @@ func meanRow(runs []Run, like Row) (Row, error) {
 	for _, run := range runs {
 		r := run.Report.Find(like.Order, like.Policy, like.Slice, like.Split)
 		if r == nil {
-			return mean, fault.Inputf("the run of seed %d has no row for policy %q on the %s order (%s, %s)", run.Report.Seed, like.Policy, like.Order, like.Slice, like.Split)
+			return mean, fault.Inputf("%s has no row for policy %q on the %s order (%s, %s)", run.Name, like.Policy, like.Order, like.Slice, like.Split)
 		}
 		total += r.N
 		for name, v := range r.Metrics {
@@ -146,25 +153,35 @@ func ordersOf(rows []Row) []string {
 	return all
 }
 
-// overOrders are rows of the policies that every order has: means of the
-// metrics over the orders, and N of all.
+// overOrders are rows of the policies that every order has: means over the orders
+// of the metrics that all of them have, and N of all.
 func overOrders(rows []Row, orders []string) []Row {
 	var all []Row
-	count := map[[2]string]int{}
 	for _, row := range rows {
-		key := [2]string{row.Policy, row.Slice}
-		at := slices.IndexFunc(all, func(r Row) bool { return r.Policy == row.Policy && r.Slice == row.Slice })
-		if at < 0 {
-			at = len(all)
-			all = append(all, Row{Order: AllOrders, Policy: row.Policy, Before: row.Before, Slice: row.Slice, Split: row.Split, Metrics: map[string]float64{}})
+		if row.Order != orders[0] {
+			continue
 		}
-		count[key]++
-		all[at].N += row.N
-		for name, v := range row.Metrics {
-			all[at].Metrics[name] += v / float64(len(orders))
+		mean := Row{Order: AllOrders, Policy: row.Policy, Before: row.Before, Slice: row.Slice, Split: row.Split, Metrics: map[string]float64{}}
+		values, found := map[string][]float64{}, 0
+		for _, r := range rows {
+			if r.Policy == row.Policy && r.Slice == row.Slice && r.Split == row.Split {
+				found++
+				mean.N += r.N
+				for name, v := range r.Metrics {
+					values[name] = append(values[name], v)
+				}
+			}
+		}
+		for name, v := range values {
+			if len(v) == len(orders) {
+				mean.Metrics[name] = meanOf(v)
+			}
+		}
+		if found == len(orders) {
+			all = append(all, mean)
 		}
 	}
-	return slices.DeleteFunc(all, func(r Row) bool { return count[[2]string{r.Policy, r.Slice}] < len(orders) })
+	return all
 }
 
 func meanOf(x []float64) float64 {

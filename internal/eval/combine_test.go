@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,8 +46,12 @@ func measured(t *testing.T, seed uint64, slates []Ranked) Run {
 			test = &Test{Order: s.Order, Split: s.Split, Rival: rivalName, Samples: 500, Seed: seed}
 			byOrder[s.Order], orders = test, append(orders, s.Order)
 			policies[s.Order] = []Policy{{Name: rivalName}, {Name: "sft"}, {Name: "rl", Before: "sft"}}
+			if s.Rankings[Bayes] != nil {
+				policies[s.Order] = append(policies[s.Order], Policy{Name: Bayes})
+			}
 		}
 		test.Slates = append(test.Slates, slate(s.Slate, convert[uint8](s.Grades)...))
+		test.Missing = append(test.Missing, convert[uint8](s.Missing))
 		for i := range policies[s.Order] {
 			p := &policies[s.Order][i]
 			p.Rankings = append(p.Rankings, s.Rankings[p.Name])
@@ -160,24 +165,75 @@ func TestIntervalsAreOverUsers(t *testing.T) {
 	}
 }
 
-// Rows of all orders hold means over them; the orders of a user are drawn together.
+// Rows of all orders hold means over them, of the policies that each has; the orders
+// of a user are drawn together.
 func TestCombineAveragesOrders(t *testing.T) {
-	both := func(seed uint64) []Ranked {
-		return append(drawn("sasrec", "u", 200, 1, seed), drawn("bpr", "u", 200, 1, seed)...)
+	both := func(seed, other uint64) []Ranked {
+		return append(drawn("sasrec", "u", 200, 1, seed), drawn("bpr", "u", 200, 1, other)...)
 	}
-	all := combined(t, []Run{measured(t, 1, both(1)), measured(t, 2, both(2))}, nil)
+	// Both orders say the same of each user, so that their mean is as sure as either.
+	all := combined(t, []Run{measured(t, 1, both(1, 1)), measured(t, 2, both(2, 2))}, nil)
 	sasrec, mean := all.Find("sasrec", "rl", Conditional, "test"), all.Find(AllOrders, "rl", Conditional, "test")
 	if mean == nil || mean.N != 400 || mean.Before != "sft" || !near(mean.Metrics["N@3"], sasrec.Metrics["N@3"]) {
 		t.Fatalf("row of all orders: %+v", mean)
 	}
-	// Both orders say the same of each user, so that their mean is as sure as either.
 	for metric, want := range sasrec.OverBefore {
 		if got := mean.OverBefore[metric]; !near(got.Value, want.Value) || !near(got.Low, want.Low) || !near(got.High, want.High) {
 			t.Errorf("%s over SFT: %+v, want %+v", metric, got, want)
 		}
 	}
-	if all.Find(AllOrders, "rl", EndToEnd, "test") == nil || len(all.Rows) != 2*3*5 {
+	if len(all.Rows) != 2*3*5 {
 		t.Errorf("%d rows", len(all.Rows))
+	}
+
+	one, two := both(1, 3), both(2, 4)
+	for _, slates := range [][]Ranked{one, two} {
+		for i := range slates {
+			if slates[i].Order == "bpr" {
+				slates[i].Rankings[Bayes] = slates[i].Rankings["rl"]
+			}
+		}
+	}
+	all = combined(t, []Run{measured(t, 1, one), measured(t, 2, two)}, nil)
+	mean = all.Find(AllOrders, "rl", EndToEnd, "test")
+	sasrec, bpr := all.Find("sasrec", "rl", EndToEnd, "test"), all.Find("bpr", "rl", EndToEnd, "test")
+	if a, b := sasrec.OverRival["N@3"].Value, bpr.OverRival["N@3"].Value; a == b || !near(mean.OverRival["N@3"].Value, (a+b)/2) {
+		t.Errorf("mean of %g and %g: %+v", a, b, mean.OverRival["N@3"])
+	}
+	if a, b := sasrec.Metrics["MRR"], bpr.Metrics["MRR"]; a == b || !near(mean.Metrics["MRR"], (a+b)/2) {
+		t.Errorf("mean of %g and %g: %g", a, b, mean.Metrics["MRR"])
+	}
+	if spread := mean.RivalSpread["N@3"]; spread <= 0 || spread >= max(sasrec.RivalSpread["N@3"]+bpr.RivalSpread["N@3"], .01) {
+		t.Errorf("spread of the mean %g, of the orders %g and %g", spread, sasrec.RivalSpread["N@3"], bpr.RivalSpread["N@3"])
+	}
+	if row := all.Find(AllOrders, Bayes, Conditional, "test"); row != nil || all.Find("bpr", Bayes, Conditional, "test").Lift == nil {
+		t.Errorf("a policy of one order has a row of all: %+v", row)
+	}
+}
+
+// End-to-end lifts are those of Rows, positives that a slate lacks included, and a
+// policy that is level with a base of nothing has none.
+func TestCombineCountsWhatSlatesLack(t *testing.T) {
+	slates := drawn("logged", "u", 40, 1, 1)
+	for i := range slates {
+		if i%3 == 0 {
+			slates[i].Missing = []int{2}
+		}
+		place := slices.Index(slates[i].Grades, 1)
+		others := slices.DeleteFunc([]int{0, 1, 2, 3}, func(c int) bool { return c == place })
+		slates[i].Rankings[rivalName] = append(others, place) // last: R@1 of the rival is 0
+	}
+	run := measured(t, 1, slates)
+	all := combined(t, []Run{run, measured(t, 2, slates)}, nil)
+	for _, metric := range []string{"N@3", "MAP", "R@3"} {
+		want := run.Report.Find("logged", "rl", EndToEnd, "test").Lift[metric].Value
+		inside := run.Report.Find("logged", "rl", Conditional, "test").Lift[metric].Value
+		if got := all.Find("logged", "rl", EndToEnd, "test").Lift[metric].Value; !near(got, want) || metric != "R@3" && near(want, inside) {
+			t.Errorf("%s end to end %g, want %g (conditional %g)", metric, got, want, inside)
+		}
+	}
+	if lift, has := all.Find("logged", "rl", Conditional, "test").OverRival["R@1"]; has {
+		t.Errorf("a lift over nothing: %+v", lift)
 	}
 }
 
@@ -186,10 +242,8 @@ func TestCombineComparesWithOtherRuns(t *testing.T) {
 	changed := func(seed uint64) []Ranked { // rl is perfect, sft as before
 		slates := drawn("logged", "u", 50, 1, seed)
 		for i := range slates {
-			place := strings.Index(strings.Trim(fmt.Sprint(slates[i].Grades), "[]"), "1") / 2
-			rl := slates[i].Rankings
-			better := ranked("logged", slates[i].User, 0, place, 0, 0)
-			rl["rl"] = better.Rankings["rl"]
+			place := slices.Index(slates[i].Grades, 1)
+			slates[i].Rankings["rl"] = ranked("logged", slates[i].User, 0, place, 0, 0).Rankings["rl"]
 		}
 		return slates
 	}
@@ -223,22 +277,36 @@ func TestCombineRefusesRunsThatDiffer(t *testing.T) {
 		return r
 	}
 	for want, other := range map[string]Run{
-		`no row for policy "sft"`: second(func(r *Report) { r.Rows[2].Policy = "other" }),
-		"10 and 11 rows":          second(func(r *Report) { r.Rows = append(r.Rows, Row{}) }),
-		"different versions":      second(func(r *Report) { r.Rival = "" }),
-		"have seed 1":             first(),
+		`run-2 has no row for policy "sft"`: second(func(r *Report) { r.Rows[2].Policy = rivalName }),
+		"run-1 has 10 rows and run-2 11":    second(func(r *Report) { r.Rows = append(r.Rows, Row{}) }),
+		"different versions":                second(func(r *Report) { r.Rival = "" }),
+		"only one of the runs with seed 1":  first(),
 	} {
 		if _, err := Combine([]Run{first(), other}, nil); fault.KindOf(err) != fault.Input || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
+	otherSlate, lacking := slates(), slates()
+	otherSlate[4].Slate, lacking[4].Missing = "other", []int{1}
 	for want, others := range map[string][]Run{
-		"1 runs against 2":   {first(), first()},
-		"run-1 has seed 1":   {measured(t, 2, slates())},
-		"other test slates":  {measured(t, 1, drawn("logged", "u", 5, 1, 2))},
-		"of the first order": {measured(t, 1, slates()[:4])},
+		"1 runs against 2":                      {first(), first()},
+		"run-1 has seed 1":                      {measured(t, 2, slates())},
+		"is another in run-1":                   {measured(t, 1, drawn("logged", "u", 5, 1, 2))},
+		`test slate "u4-0" of the logged order`: {measured(t, 1, otherSlate)},
+		`test slate "u4-0" of the logged`:       {measured(t, 1, lacking)},
+		"run-1 has 5 test slates and run-1 4":   {measured(t, 1, slates()[:4])},
 	} {
 		if _, err := Combine([]Run{first()}, others); fault.KindOf(err) != fault.Input || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+	for want, spoil := range map[string]func(*Run){
+		`5 slates of the logged order ranked by "rl", the rankings have 4`: func(r *Run) { delete(r.Slates[2].Rankings, "rl") },
+		"run-1: the report has 5 slates":                                   func(r *Run) { r.Slates = nil },
+	} {
+		run := first()
+		spoil(&run)
+		if _, err := Combine([]Run{run, second(func(*Report) {})}, nil); fault.KindOf(err) != fault.Corrupt || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}

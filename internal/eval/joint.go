@@ -124,16 +124,44 @@ func metricsOf(slice string) []string {
 
 // sameSlates refuses runs whose test slates are not the same.
 func sameSlates(a, b Run) error {
-	differ := func(order string) error {
-		return fault.Inputf("%s and %s have other test slates of the %s order: only runs of one seed, data set and baseline stage can be compared", a.Name, b.Name, order)
-	}
 	if len(a.Slates) != len(b.Slates) {
-		return differ("first")
+		return fault.Inputf("%s has %d test slates and %s %d: only runs of one seed, data set and baseline stage can be compared", a.Name, len(a.Slates), b.Name, len(b.Slates))
 	}
 	for i := range a.Slates {
 		s, o := &a.Slates[i], &b.Slates[i]
 		if s.Order != o.Order || s.Slate != o.Slate || !slices.Equal(s.Grades, o.Grades) || !slices.Equal(s.Missing, o.Missing) {
-			return differ(s.Order)
+			return fault.Inputf("test slate %q of the %s order in %s is another in %s: only runs of one seed, data set and baseline stage can be compared", s.Slate, s.Order, a.Name, b.Name)
+		}
+	}
+	return nil
+}
+
+// check refuses rankings that are not those of the report.
+func (r *Run) check() error {
+	type key struct{ order, split string }
+	positive, ranked := map[key]int{}, map[key]map[string]int{}
+	for i := range r.Slates {
+		s := &r.Slates[i]
+		if !s.positive() {
+			continue
+		}
+		k := key{s.Order, s.Split}
+		if ranked[k] == nil {
+			ranked[k] = map[string]int{}
+		}
+		positive[k]++
+		for policy := range s.Rankings {
+			ranked[k][policy]++
+		}
+	}
+	for _, row := range r.Report.Rows {
+		k := key{row.Order, row.Split}
+		n := ranked[k][row.Policy]
+		if row.Policy == Incoming || row.Policy == Oracle {
+			n = positive[k]
+		}
+		if row.Slice == Conditional && n != row.N {
+			return fault.Corruptf("%s: the report has %d slates of the %s order ranked by %q, the rankings have %d: let gr2 run evaluate it again", r.Name, row.N, row.Order, row.Policy, n)
 		}
 	}
 	return nil

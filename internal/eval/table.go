@@ -17,7 +17,7 @@ var liftNames = []string{"R@1", "R@3", "N@3"}
 func WriteTable(w io.Writer, r *Report) error {
 	var out strings.Builder
 	if len(r.Seeds) > 0 {
-		fmt.Fprintf(&out, "means over %d runs, seeds %v; intervals over users drawn for all runs at once, ± is the standard deviation of the lift over the runs\n\n", len(r.Seeds), r.Seeds)
+		fmt.Fprintf(&out, "means over %d runs, seeds %v; intervals are over users, drawn for all runs at once, of these trained policies; ± is the standard deviation of the lift over the runs\n\n", len(r.Seeds), r.Seeds)
 	}
 	for i, group := range groups(r.Rows) {
 		if i > 0 {

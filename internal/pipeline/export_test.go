@@ -50,7 +50,8 @@ func TestExportedSlatesAreThoseOfTheControl(t *testing.T) {
 				for k := range s.Candidates {
 					row := rows[at+k]
 					seen[part]++
-					if row[2] != s.ID || row[3] != w.data.Users[s.User] || row[5] != strconv.Itoa(k+1) || row[7] != strconv.Itoa(int(s.Grades[k])) {
+					item, score := w.data.Catalog.Items[s.Candidates[k].Item].ID, strconv.FormatFloat(float64(s.Candidates[k].Score), 'g', -1, 32)
+					if row[2] != s.ID || row[3] != w.data.Users[s.User] || row[4] != item || row[6] != score || row[5] != strconv.Itoa(k+1) || row[7] != strconv.Itoa(int(s.Grades[k])) {
 						t.Fatalf("candidate %d of %s is %v", k, s.ID, row)
 					}
 					for f, cell := range row[8:] {
