@@ -45,12 +45,12 @@ def lifts(table, seed):
         fit = pandas.concat([train, valid])
         data = lightgbm.Dataset(fit[columns], fit.grade, group=numpy.concatenate([train_groups, valid_groups]))
         options = {
-            "objective": "lambdarank", "metric": "ndcg", "eval_at": [3], "learning_rate": 0.03, "num_leaves": 15, "min_data_in_leaf": 200,
+            "objective": "lambdarank", "metric": "ndcg", "eval_at": [3], "learning_rate": 0.05, "num_leaves": 15, "min_data_in_leaf": 200,
             "feature_fraction": 0.7, "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 10, "lambdarank_truncation_level": 10,
             "seed": seed, "num_threads": 1, "deterministic": True, "verbose": -1,
         }
-        model = lightgbm.train(options, data, 1500, [lightgbm.Dataset(held[columns], held.grade, group=held_groups, reference=data)],
-                               callbacks=[lightgbm.early_stopping(100, verbose=False)])
+        model = lightgbm.train(options, data, 800, [lightgbm.Dataset(held[columns], held.grade, group=held_groups, reference=data)],
+                               callbacks=[lightgbm.early_stopping(60, verbose=False)])
         base = metrics(-test["rank"].to_numpy(float), test.grade.to_numpy(), test_groups)
         got = metrics(model.predict(test[columns]), test.grade.to_numpy(), test_groups)
         out[order] = {"slates": len(test_groups), "trees": model.best_iteration, "lift": dict(zip(["R@1", "R@3", "N@3"], (got / base - 1).tolist()))}
