@@ -1,6 +1,7 @@
 package prompt
 
 import (
+	"math/rand/v2"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -51,6 +52,21 @@ func hasPrefix(s, prefix []int32) bool {
 		}
 	}
 	return true
+}
+
+// RenameIDs gives the items of a prompt other semantic IDs, in place: at each level
+// every code becomes the one that stands a random number further among those that
+// the tokenizer has. What items share they still share; who they are is lost.
+func (b *Builder) RenameIDs(tokens []int32, r *rand.Rand) {
+	var shift [sidLevels]int
+	for level := range shift {
+		shift[level] = r.IntN(len(b.v.sids[level]))
+	}
+	for i, id := range tokens {
+		if c, is := b.v.sidCodes[id]; is {
+			tokens[i] = b.v.further(c, shift[c.level])
+		}
+	}
 }
 
 // sidTokens spells the item's semantic ID; none when SIDs are off or the index

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/rng"
 	"pgregory.net/rapid"
 )
 
@@ -40,6 +41,54 @@ func TestGoldenPrompts(t *testing.T) {
 			got := fmt.Sprintf("%s%s\n==== %d tokens of prompt, %d of answer\n", b.tok.Decode(p.Tokens), b.tok.Decode(answer), len(p.Tokens), len(answer))
 			checkGolden(t, filepath.Join("testdata", name+".txt"), got)
 		})
+	}
+}
+
+// Renamed items keep what they share and nothing else changes: at each level codes are
+// exchanged one to one.
+func TestRenamedIDs(t *testing.T) {
+	b := builder(t, "own", everything())
+	s := testSlate(0, 1, 2, 3, untitled, textless, unspaced, 8, 9)
+	p, err := b.Render(s, nil, codesFor(s, len(everything().EvidenceNames)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	became := map[int32]map[int32]bool{} // over all drawings
+	for seed := range uint64(20) {
+		renamed := slices.Clone(p.Tokens)
+		b.RenameIDs(renamed, rng.New(seed))
+		there, back := map[int32]int32{}, map[int32]int32{}
+		for i, id := range p.Tokens {
+			to, code := renamed[i], b.v.sidCodes[id]
+			if _, is := b.v.sidCodes[id]; !is {
+				if to != id {
+					t.Fatalf("token %q became %q", b.tok.Decode([]int32{id}), b.tok.Decode([]int32{to}))
+				}
+				continue
+			}
+			if now, is := b.v.sidCodes[to]; !is || now.level != code.level {
+				t.Fatalf("code %v became token %q", code, b.tok.Decode([]int32{to}))
+			}
+			if known, seen := there[id]; seen && known != to {
+				t.Fatalf("code %v has two names", code)
+			}
+			if known, seen := back[to]; seen && known != id {
+				t.Fatalf("two codes have the name of %v", b.v.sidCodes[to])
+			}
+			there[id], back[to] = to, id
+			if became[id] == nil {
+				became[id] = map[int32]bool{}
+			}
+			became[id][to] = true
+		}
+	}
+	for id, names := range became {
+		if len(names) < 5 {
+			t.Errorf("code %v had %d names in 20 drawings", b.v.sidCodes[id], len(names))
+		}
+	}
+	if len(became) < 6 {
+		t.Errorf("the prompt has %d codes: this test sees nothing", len(became))
 	}
 }
 

@@ -18,7 +18,8 @@ type vocab struct {
 	no, yes              int32 // -1 unless Judge
 	sidBegin, sidEnd     int32 // -1 when SIDs are off
 	sids                 [sidLevels][256]int32
-	sidSet               []bool // by token id
+	sidSet               []bool            // by token id
+	sidCodes             map[int32]sidCode // by token id, of those that are a code
 	days                 [dayBuckets]int32
 	ranks                [SlateMax + 1]int32
 	evidence             [][]int32 // name x code
@@ -28,6 +29,9 @@ type vocab struct {
 	open, comma, close   []int32       // syntax of the answer; close ends with <|im_end|>
 	traceTokens          []int32       // what a trace may consist of, and its end mark; ascending
 }
+
+// sidCode is a code and its level.
+type sidCode struct{ level, code int }
 
 func newVocab(tok *token.Tokenizer, o Options) (*vocab, error) {
 	v := &vocab{think: -1, answer: -1, no: -1, yes: -1, sidBegin: -1, sidEnd: -1, named: map[int32]int{}}
@@ -76,7 +80,7 @@ func newVocab(tok *token.Tokenizer, o Options) (*vocab, error) {
 
 // readSIDs resolves every semantic ID token that the tokenizer has; -1 for the others.
 func (v *vocab) readSIDs(tok *token.Tokenizer) error {
-	v.sidSet = make([]bool, tok.Size())
+	v.sidSet, v.sidCodes = make([]bool, tok.Size()), map[int32]sidCode{}
 	find := func(name string) int32 {
 		if id, ok := tok.ID(name); ok && tok.Added(id) {
 			v.sidSet[id] = true
@@ -87,13 +91,29 @@ func (v *vocab) readSIDs(tok *token.Tokenizer) error {
 	v.sidBegin, v.sidEnd = find(sid.BeginToken), find(sid.EndToken)
 	for level := range v.sids {
 		for code := range v.sids[level] {
-			v.sids[level][code] = find(sid.TokenName(level, uint8(code)))
+			id := find(sid.TokenName(level, uint8(code)))
+			if v.sids[level][code] = id; id >= 0 {
+				v.sidCodes[id] = sidCode{level, code}
+			}
 		}
 	}
 	if v.sidBegin < 0 || v.sidEnd < 0 || v.sids[0][0] < 0 {
 		return fault.Usagef("prompt: the tokenizer has no semantic ID tokens: train or extend it with sid.TokenNames")
 	}
 	return nil
+}
+
+// further is the token of the code that stands so many places behind another, in a
+// circle of those that the tokenizer has.
+func (v *vocab) further(c sidCode, places int) int32 {
+	for {
+		c.code = (c.code + 1) % len(v.sids[c.level])
+		if id := v.sids[c.level][c.code]; id >= 0 {
+			if places--; places < 0 {
+				return id
+			}
+		}
+	}
 }
 
 // checkCodes makes sure that every item's semantic ID can be spelt.

@@ -11,6 +11,7 @@ import (
 	"github.com/gr2/gr2/internal/prompt"
 	"github.com/gr2/gr2/internal/reward"
 	"github.com/gr2/gr2/internal/rng"
+	"github.com/gr2/gr2/internal/sid"
 	"github.com/gr2/gr2/internal/token"
 	"github.com/gr2/gr2/internal/train"
 )
@@ -24,12 +25,19 @@ type world struct {
 }
 
 var (
-	theWorld  = sync.OnceValues(func() (world, error) { return makeWorld(false) })
-	theJudges = sync.OnceValues(func() (world, error) { return makeWorld(true) })
+	theWorld  = sync.OnceValues(func() (world, error) { return makeWorld(func(*prompt.Options) {}) })
+	theJudges = sync.OnceValues(func() (world, error) { return makeWorld(func(o *prompt.Options) { o.Judge = true }) })
+	theCoded  = sync.OnceValues(func() (world, error) { return makeWorld(func(o *prompt.Options) { o.SID = true }) })
 )
 
-func makeWorld(judge bool) (world, error) {
-	opt := prompt.Options{Title: true, TitleMax: 3, Rank: true, Evidence: true, EvidenceNames: []string{"co"}, EvidenceBuckets: 4, Judge: judge}
+// twoCodes are semantic IDs of two levels.
+type twoCodes struct{}
+
+func (twoCodes) Code(item int32) []uint8 { return []uint8{uint8(item % 4), uint8(item / 4)} }
+
+func makeWorld(change func(*prompt.Options)) (world, error) {
+	opt := prompt.Options{Title: true, TitleMax: 3, Rank: true, Evidence: true, EvidenceNames: []string{"co"}, EvidenceBuckets: 4}
+	change(&opt)
 	list := make([]market.Item, items)
 	for i := range list {
 		list[i] = market.Item{ID: fmt.Sprint("i", i), Title: fmt.Sprintf("Brush %c", 'a'+i)}
@@ -43,15 +51,22 @@ func makeWorld(judge bool) (world, error) {
 		return world{}, err
 	}
 	tok, err := token.Train(corpus, token.Options{VocabSize: 350, Required: prompt.RequiredTokens(),
-		Added: prompt.SpecialTokens(opt), Control: prompt.ControlTokens()})
+		Added: append(prompt.SpecialTokens(opt), sid.TokenNames(2, 8)...), Control: prompt.ControlTokens()})
 	if err != nil {
 		return world{}, err
 	}
-	b, err := prompt.New(tok, catalog, nil, opt)
+	var codes prompt.Codes
+	if opt.SID {
+		codes = twoCodes{}
+	}
+	b, err := prompt.New(tok, catalog, codes, opt)
 	return world{tok, b}, err
 }
 
 func newWorld(t testing.TB) world { return mustWorld(t, theWorld) }
+
+// newCoded is the world with semantic IDs in its prompts.
+func newCoded(t testing.TB) world { return mustWorld(t, theCoded) }
 
 // newJudges is the world with judgements in its vocabulary.
 func newJudges(t testing.TB) world { return mustWorld(t, theJudges) }

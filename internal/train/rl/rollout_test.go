@@ -117,6 +117,50 @@ func TestShuffledSlatesKeepTheirTruth(t *testing.T) {
 	}
 }
 
+// TestRenamedItems: prompts are renamed in the share that was asked for, each in the same
+// way whenever it is shown, and a renamed prompt has the same slate and other tokens.
+func TestRenamedItems(t *testing.T) {
+	w := newCoded(t)
+	show := func(share float64, n int) group {
+		o := options()
+		o.RenameIDs = share
+		l, err := w.run(t, t.TempDir(), o).start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var g group
+		if err := l.sampler.show(&g, n); err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	half, same := 0, 0
+	for n := range 24 {
+		plain, renamed, some := show(0, n), show(1, n), show(.5, n)
+		if slices.Equal(plain.trunk, renamed.trunk) {
+			same++ // one in 64: both levels have gone round
+		}
+		if len(plain.trunk) != len(renamed.trunk) || !slices.Equal(plain.slate.Grades, renamed.slate.Grades) {
+			t.Fatalf("prompt %d: %v renamed is %v", n, plain.trunk, renamed.trunk)
+		}
+		if again := show(1, n); !slices.Equal(again.trunk, renamed.trunk) {
+			t.Errorf("prompt %d is renamed in two ways", n)
+		}
+		switch {
+		case slices.Equal(some.trunk, renamed.trunk):
+			half++
+		case !slices.Equal(some.trunk, plain.trunk):
+			t.Errorf("prompt %d with half of them renamed is neither", n)
+		}
+	}
+	if same > 3 {
+		t.Errorf("%d of 24 prompts keep their names", same)
+	}
+	if half < 5 || half > 19 {
+		t.Errorf("%d of 24 prompts are renamed, want about half", half)
+	}
+}
+
 // TestForcedTokensAreNoChoices: an answer under the grammar ends, for the
 // training, with its last choice; what is read of it is all of it.
 func TestForcedTokensAreNoChoices(t *testing.T) {
