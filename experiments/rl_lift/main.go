@@ -126,7 +126,11 @@ func print(name, title string, targets []target) error {
 	if first == nil {
 		return nil
 	}
-	fmt.Printf("\n## %s\n\n| incoming order | n | policy | seeds | R@1 | R@3 | N@3 | N@3 over the linear control | N@3 over SFT |\n|---|---|---|---|---|---|---|---|---|\n", title)
+	fmt.Printf("\n## %s\n", title)
+	if all := orders(first); len(all) > 1 && !slices.Contains(all, eval.AllOrders) {
+		fmt.Println("\nPut together by an earlier version: intervals are the mean bounds of each seed's own, which are wider.")
+	}
+	fmt.Printf("\n| incoming order | n | policy | seeds | R@1 | R@3 | N@3 | N@3 over the linear control | N@3 over SFT |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, order := range orders(first) {
 		for _, l := range lines {
 			r := cells[l.cell]
