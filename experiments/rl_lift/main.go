@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log"
+	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -147,6 +149,9 @@ func print(name, title string, targets []target) error {
 			}
 			fmt.Printf(" %s | %s |\n", cellOf(row.OverRival, row.RivalSpread, "N@3"), cellOf(row.OverBefore, row.BeforeSpread, "N@3"))
 		}
+		if err := printTrees(name, order); err != nil {
+			return err
+		}
 		for _, t := range targets {
 			if t.order != order {
 				continue
@@ -160,6 +165,56 @@ func print(name, title string, targets []target) error {
 		}
 	}
 	return nil
+}
+
+// printTrees prints what trees.py measured on an order, as means over its seeds.
+func printTrees(dataset, order string) error {
+	var trees struct {
+		Seeds map[string]map[string]struct {
+			Slates int
+			Lift   map[string]float64
+		}
+	}
+	file := filepath.Join(folder, dataset+"-trees.json")
+	content, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(content, &trees)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	seeds := slices.Sorted(maps.Keys(trees.Seeds))
+	slates, lifts := 0, map[string][]float64{}
+	for _, seed := range seeds {
+		t, measured := trees.Seeds[seed][order]
+		if !measured {
+			return nil
+		}
+		slates += t.Slates
+		for _, m := range metrics {
+			lifts[m] = append(lifts[m], 100*t.Lift[m])
+		}
+	}
+	fmt.Printf("| %s | %d | trees on all values | %s |", order, slates/len(seeds), strings.Join(seeds, " "))
+	for _, m := range metrics {
+		mean, spread := meanAndDeviation(lifts[m])
+		fmt.Printf(" %+.1f ±%.1f |", mean, spread)
+	}
+	fmt.Print(" | |\n")
+	return nil
+}
+
+func meanAndDeviation(x []float64) (mean, deviation float64) {
+	for _, v := range x {
+		mean += v / float64(len(x))
+	}
+	for _, v := range x {
+		deviation += (v - mean) * (v - mean)
+	}
+	return mean, math.Sqrt(deviation / float64(max(1, len(x)-1)))
 }
 
 // orders are those of a report, in its order.
