@@ -40,10 +40,9 @@ type RLOptions struct {
 	Decode string `yaml:"decode" json:"decode"`
 	// Shuffle is the share of prompts whose candidates are shown in random order.
 	Shuffle float64 `yaml:"shuffle" json:"shuffle"`
-	// RenameIDs is the share of prompts whose items have other semantic IDs, code by
-	// code the same for all items of a prompt: what is learnt then is why a candidate
-	// earns, not which one does.
-	RenameIDs float64 `yaml:"rename_ids" json:"rename_ids,omitempty"`
+	// ScrambleIDs is the share of prompts whose items have random semantic IDs: what is
+	// learnt then is why a candidate earns, not which one does.
+	ScrambleIDs float64 `yaml:"scramble_ids" json:"scramble_ids,omitempty"`
 	// Reward is naive, a, b or c; Metric is auc, ndcg or promotion; Alpha is
 	// what a valid answer is worth.
 	Reward string  `yaml:"reward" json:"reward"`
@@ -112,9 +111,9 @@ func (c *checker) rl(o *Options) {
 	c.within("rl.temperature", r.Temperature, 0.01, 10)
 	c.oneOf("rl.decode", r.Decode, decodeGrammar, decodeFree)
 	c.within("rl.shuffle", r.Shuffle, 0, 1)
-	c.within("rl.rename_ids", r.RenameIDs, 0, 1)
-	if r.RenameIDs > 0 && !o.Prompt.SID {
-		c.fail("rl.rename_ids is %g and prompt.sid is false: prompts have no semantic IDs to rename", r.RenameIDs)
+	c.within("rl.scramble_ids", r.ScrambleIDs, 0, 1)
+	if r.ScrambleIDs > 0 && !o.Prompt.SID {
+		c.fail("rl.scramble_ids is %g and prompt.sid is false: prompts have no semantic IDs to scramble", r.ScrambleIDs)
 	}
 	if err := r.reward().Validate(); err != nil {
 		c.fail("rl: %v", err)
@@ -152,7 +151,7 @@ func (r *RLOptions) reward() reward.Reward {
 func (r *RLOptions) train(seed uint64) rl.Options {
 	o := rl.Options{
 		Steps: r.Steps, Prompts: r.Prompts, Group: r.Group, Attempts: r.Attempts,
-		Temperature: r.Temperature, Free: r.Decode == decodeFree, Shuffle: r.Shuffle, RenameIDs: r.RenameIDs, Margin: r.Margin,
+		Temperature: r.Temperature, Free: r.Decode == decodeFree, Shuffle: r.Shuffle, ScrambleIDs: r.ScrambleIDs, Margin: r.Margin,
 		Reward: r.reward(), Credit: rl.Credit(r.Credit), Low: r.ClipLow, High: r.ClipHigh, KL: r.KL, LambdaJudge: r.LambdaJudge,
 		Epochs: r.Epochs, Updates: r.Updates, BatchTokens: r.BatchTokens,
 		Schedule: train.Schedule{LR: r.LR, Floor: r.Floor, Warmup: r.Warmup}, Decay: r.Decay, Clip: r.Clip, Average: r.Average,

@@ -54,17 +54,14 @@ func hasPrefix(s, prefix []int32) bool {
 	return true
 }
 
-// RenameIDs gives the items of a prompt other semantic IDs, in place: at each level
-// every code becomes the one that stands a random number further among those that
-// the tokenizer has. What items share they still share; who they are is lost.
-func (b *Builder) RenameIDs(tokens []int32, r *rand.Rand) {
-	var shift [sidLevels]int
-	for level := range shift {
-		shift[level] = r.IntN(len(b.v.sids[level]))
-	}
+// ScrambleIDs draws every code of the semantic IDs in a prompt anew, in place, from
+// those that the tokenizer has of its level: what is learnt from it then is not which
+// items are good.
+func (b *Builder) ScrambleIDs(tokens []int32, r *rand.Rand) {
 	for i, id := range tokens {
-		if c, is := b.v.sidCodes[id]; is {
-			tokens[i] = b.v.further(c, shift[c.level])
+		if level, is := b.v.sidLevel[id]; is {
+			codes := b.v.sidCodes[level]
+			tokens[i] = codes[r.IntN(len(codes))]
 		}
 	}
 }

@@ -44,51 +44,49 @@ func TestGoldenPrompts(t *testing.T) {
 	}
 }
 
-// Renamed items keep what they share and nothing else changes: at each level codes are
-// exchanged one to one.
-func TestRenamedIDs(t *testing.T) {
+// Scrambled IDs are random, level by level, and nothing else changes.
+func TestScrambledIDs(t *testing.T) {
 	b := builder(t, "own", everything())
 	s := testSlate(0, 1, 2, 3, untitled, textless, unspaced, 8, 9)
 	p, err := b.Render(s, nil, codesFor(s, len(everything().EvidenceNames)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	became := map[int32]map[int32]bool{} // over all drawings
-	for seed := range uint64(20) {
-		renamed := slices.Clone(p.Tokens)
-		b.RenameIDs(renamed, rng.New(seed))
-		there, back := map[int32]int32{}, map[int32]int32{}
+	drawn, places := map[int]map[int32]int{}, map[int]int{}
+	for seed := range uint64(100) {
+		scrambled := slices.Clone(p.Tokens)
+		b.ScrambleIDs(scrambled, rng.New(seed))
 		for i, id := range p.Tokens {
-			to, code := renamed[i], b.v.sidCodes[id]
-			if _, is := b.v.sidCodes[id]; !is {
+			to := scrambled[i]
+			level, is := b.v.sidLevel[id]
+			if !is {
 				if to != id {
 					t.Fatalf("token %q became %q", b.tok.Decode([]int32{id}), b.tok.Decode([]int32{to}))
 				}
 				continue
 			}
-			if now, is := b.v.sidCodes[to]; !is || now.level != code.level {
-				t.Fatalf("code %v became token %q", code, b.tok.Decode([]int32{to}))
+			if now, is := b.v.sidLevel[to]; !is || now != level {
+				t.Fatalf("code %q became token %q", b.tok.Decode([]int32{id}), b.tok.Decode([]int32{to}))
 			}
-			if known, seen := there[id]; seen && known != to {
-				t.Fatalf("code %v has two names", code)
+			if drawn[level] == nil {
+				drawn[level] = map[int32]int{}
 			}
-			if known, seen := back[to]; seen && known != id {
-				t.Fatalf("two codes have the name of %v", b.v.sidCodes[to])
-			}
-			there[id], back[to] = to, id
-			if became[id] == nil {
-				became[id] = map[int32]bool{}
-			}
-			became[id][to] = true
+			drawn[level][to]++
+			places[level]++
 		}
 	}
-	for id, names := range became {
-		if len(names) < 5 {
-			t.Errorf("code %v had %d names in 20 drawings", b.v.sidCodes[id], len(names))
-		}
+	if len(drawn) < 3 {
+		t.Fatalf("the prompt has codes of %d levels: this test sees nothing", len(drawn))
 	}
-	if len(became) < 6 {
-		t.Errorf("the prompt has %d codes: this test sees nothing", len(became))
+	for level, codes := range drawn {
+		if len(codes) < 200 {
+			t.Errorf("level %d: %d of 256 codes in %d drawings", level, len(codes), places[level])
+		}
+		for id, n := range codes {
+			if mean := float64(places[level]) / 256; float64(n) > 4*mean+8 {
+				t.Errorf("level %d: %q was drawn %d times, %.1f expected", level, b.tok.Decode([]int32{id}), n, mean)
+			}
+		}
 	}
 }
 

@@ -18,8 +18,9 @@ type vocab struct {
 	no, yes              int32 // -1 unless Judge
 	sidBegin, sidEnd     int32 // -1 when SIDs are off
 	sids                 [sidLevels][256]int32
-	sidSet               []bool            // by token id
-	sidCodes             map[int32]sidCode // by token id, of those that are a code
+	sidSet               []bool             // by token id
+	sidLevel             map[int32]int      // of the tokens that are a code
+	sidCodes             [sidLevels][]int32 // the same by level, ascending by code
 	days                 [dayBuckets]int32
 	ranks                [SlateMax + 1]int32
 	evidence             [][]int32 // name x code
@@ -29,9 +30,6 @@ type vocab struct {
 	open, comma, close   []int32       // syntax of the answer; close ends with <|im_end|>
 	traceTokens          []int32       // what a trace may consist of, and its end mark; ascending
 }
-
-// sidCode is a code and its level.
-type sidCode struct{ level, code int }
 
 func newVocab(tok *token.Tokenizer, o Options) (*vocab, error) {
 	v := &vocab{think: -1, answer: -1, no: -1, yes: -1, sidBegin: -1, sidEnd: -1, named: map[int32]int{}}
@@ -80,7 +78,7 @@ func newVocab(tok *token.Tokenizer, o Options) (*vocab, error) {
 
 // readSIDs resolves every semantic ID token that the tokenizer has; -1 for the others.
 func (v *vocab) readSIDs(tok *token.Tokenizer) error {
-	v.sidSet, v.sidCodes = make([]bool, tok.Size()), map[int32]sidCode{}
+	v.sidSet, v.sidLevel = make([]bool, tok.Size()), map[int32]int{}
 	find := func(name string) int32 {
 		if id, ok := tok.ID(name); ok && tok.Added(id) {
 			v.sidSet[id] = true
@@ -93,7 +91,7 @@ func (v *vocab) readSIDs(tok *token.Tokenizer) error {
 		for code := range v.sids[level] {
 			id := find(sid.TokenName(level, uint8(code)))
 			if v.sids[level][code] = id; id >= 0 {
-				v.sidCodes[id] = sidCode{level, code}
+				v.sidLevel[id], v.sidCodes[level] = level, append(v.sidCodes[level], id)
 			}
 		}
 	}
@@ -101,19 +99,6 @@ func (v *vocab) readSIDs(tok *token.Tokenizer) error {
 		return fault.Usagef("prompt: the tokenizer has no semantic ID tokens: train or extend it with sid.TokenNames")
 	}
 	return nil
-}
-
-// further is the token of the code that stands so many places behind another, in a
-// circle of those that the tokenizer has.
-func (v *vocab) further(c sidCode, places int) int32 {
-	for {
-		c.code = (c.code + 1) % len(v.sids[c.level])
-		if id := v.sids[c.level][c.code]; id >= 0 {
-			if places--; places < 0 {
-				return id
-			}
-		}
-	}
 }
 
 // checkCodes makes sure that every item's semantic ID can be spelt.

@@ -67,7 +67,7 @@ type Options struct {
 	Temperature float64 // of sampling, and of the policy that learns
 	Free        bool    // sample without the grammar
 	Shuffle     float64 // share of prompts whose candidates are shown in random order
-	RenameIDs   float64 // share of prompts whose items have other semantic IDs (prompt.Builder.RenameIDs)
+	ScrambleIDs float64 // share of prompts whose items have random semantic IDs (prompt.Builder.ScrambleIDs)
 	// Margin is the number of tokens that a free answer may be longer than the
 	// longest full one, and over which the soft penalty falls from 0 to -1.
 	Margin int

@@ -108,8 +108,8 @@ func (s *sampler) show(g *group, n int) error {
 		return err
 	}
 	g.trunk = prompted.Tokens
-	if r := rng.New(s.opt.Seed, rng.Key("renamed"), uint64(n)); r.Float64() < s.opt.RenameIDs {
-		s.build.RenameIDs(g.trunk, r)
+	if r := rng.New(s.opt.Seed, rng.Key("scrambled"), uint64(n)); r.Float64() < s.opt.ScrambleIDs {
+		s.build.ScrambleIDs(g.trunk, r)
 	}
 	if s.opt.LambdaJudge > 0 {
 		g.asides = s.build.Judgements(shown, nil, prompted.Judged, 1)

@@ -117,13 +117,13 @@ func TestShuffledSlatesKeepTheirTruth(t *testing.T) {
 	}
 }
 
-// TestRenamedItems: prompts are renamed in the share that was asked for, each in the same
-// way whenever it is shown, and a renamed prompt has the same slate and other tokens.
-func TestRenamedItems(t *testing.T) {
+// TestScrambledItems: prompts are scrambled in the share that was asked for, each in the same
+// way whenever it is shown, and a scrambled prompt has the same slate and other tokens.
+func TestScrambledItems(t *testing.T) {
 	w := newCoded(t)
 	show := func(share float64, n int) group {
 		o := options()
-		o.RenameIDs = share
+		o.ScrambleIDs = share
 		l, err := w.run(t, t.TempDir(), o).start()
 		if err != nil {
 			t.Fatal(err)
@@ -134,30 +134,24 @@ func TestRenamedItems(t *testing.T) {
 		}
 		return g
 	}
-	half, same := 0, 0
+	half := 0
 	for n := range 24 {
-		plain, renamed, some := show(0, n), show(1, n), show(.5, n)
-		if slices.Equal(plain.trunk, renamed.trunk) {
-			same++ // one in 64: both levels have gone round
+		plain, scrambled, some := show(0, n), show(1, n), show(.5, n)
+		if slices.Equal(plain.trunk, scrambled.trunk) || len(plain.trunk) != len(scrambled.trunk) || !slices.Equal(plain.slate.Grades, scrambled.slate.Grades) {
+			t.Fatalf("prompt %d: %v scrambled is %v", n, plain.trunk, scrambled.trunk)
 		}
-		if len(plain.trunk) != len(renamed.trunk) || !slices.Equal(plain.slate.Grades, renamed.slate.Grades) {
-			t.Fatalf("prompt %d: %v renamed is %v", n, plain.trunk, renamed.trunk)
-		}
-		if again := show(1, n); !slices.Equal(again.trunk, renamed.trunk) {
-			t.Errorf("prompt %d is renamed in two ways", n)
+		if again := show(1, n); !slices.Equal(again.trunk, scrambled.trunk) {
+			t.Errorf("prompt %d is scrambled in two ways", n)
 		}
 		switch {
-		case slices.Equal(some.trunk, renamed.trunk):
+		case slices.Equal(some.trunk, scrambled.trunk):
 			half++
 		case !slices.Equal(some.trunk, plain.trunk):
-			t.Errorf("prompt %d with half of them renamed is neither", n)
+			t.Errorf("prompt %d with half of them scrambled is neither", n)
 		}
 	}
-	if same > 3 {
-		t.Errorf("%d of 24 prompts keep their names", same)
-	}
 	if half < 5 || half > 19 {
-		t.Errorf("%d of 24 prompts are renamed, want about half", half)
+		t.Errorf("%d of 24 prompts are scrambled, want about half", half)
 	}
 }
 
