@@ -195,7 +195,7 @@ print means over the runs, with intervals over the users that they share, and ho
 much the lifts vary between them.
 
 --against compares every policy with itself in runs of another configuration, on
-the same test slates, by seed: what a change of the recipe is worth.
+the same test slates, by seed: what a change of the recipe did in these runs.
 
 --probe prints what a good table can hide instead: how often the policy copies the
 order shown, what shuffling and reversing it changes, what partial credit would pay

@@ -87,7 +87,7 @@ func ReadRanked(r io.Reader) ([]Ranked, error) {
 }
 
 func (s *Ranked) check() error {
-	for _, g := range append(s.Grades, s.Missing...) {
+	for _, g := range slices.Concat(s.Grades, s.Missing) {
 		if g < 0 || g > 255 {
 			return fmt.Errorf("%q has grade %d, which is none", s.Slate, g)
 		}
@@ -123,5 +123,5 @@ func (s *Ranked) judged(slice string) map[string]metric.Judged {
 
 // positive tells whether a candidate is one.
 func (s *Ranked) positive() bool {
-	return slices.Max(append([]int{0}, s.Grades...)) > int(market.GradeNone)
+	return slices.ContainsFunc(s.Grades, func(g int) bool { return g > int(market.GradeNone) })
 }

@@ -11,12 +11,12 @@ import (
 )
 
 // Parts of exported slates. Those of the users whom sft.valid_share holds out
-// from training are PartHeld, whose slates choose among checkpoints.
+// from training are partHeld: they choose among checkpoints.
 const (
-	PartTrain = "train"
-	PartValid = "valid"
-	PartHeld  = "held"
-	PartTest  = "test"
+	partTrain = "train"
+	partValid = "valid"
+	partHeld  = "held"
+	partTest  = "test"
 )
 
 // ExportSlates writes the slates of a run with the values of evidence as CSV, one
@@ -50,13 +50,13 @@ func (w *world) exportSlates(ctx context.Context, out io.Writer) (rows int, err 
 			return rows, err
 		}
 		for _, p := range set.parts() {
-			for _, c := range w.cases(stats, p.Slates, p.name == PartTrain) {
+			for _, c := range w.cases(stats, p.Slates, p.name == partTrain) {
 				if err := ctx.Err(); err != nil {
 					return rows, err
 				}
 				part := p.name
-				if part == PartValid && w.heldOut(c.Slate) {
-					part = PartHeld
+				if part == partValid && w.heldOut(c.Slate) {
+					part = partHeld
 				}
 				if err := w.writeCandidates(table, order, part, c.Slate, c.Evidence); err != nil {
 					return rows, err

@@ -37,10 +37,10 @@ func TestExportedSlatesAreThoseOfTheControl(t *testing.T) {
 				s := &p.Slates[i]
 				part, fold := p.name, evidence.None
 				switch {
-				case part == PartTrain:
+				case part == partTrain:
 					fold = w.foldOf(w.stats, s)
-				case part == PartValid && w.heldOut(s):
-					part = PartHeld
+				case part == partValid && w.heldOut(s):
+					part = partHeld
 				}
 				raw, whole := w.stats.Raw(s, fold), w.stats.Raw(s, evidence.None)
 				at := slices.IndexFunc(rows, func(row []string) bool { return row[0] == order && row[1] == part && row[2] == s.ID })
@@ -66,7 +66,7 @@ func TestExportedSlatesAreThoseOfTheControl(t *testing.T) {
 			}
 		}
 	}
-	if seen[PartTrain] == 0 || seen[PartValid] == 0 || seen[PartHeld] == 0 || seen[PartTrain]+seen[PartValid]+seen[PartHeld]+seen[PartTest] != n || differ == 0 {
+	if seen[partTrain] == 0 || seen[partValid] == 0 || seen[partHeld] == 0 || seen[partTrain]+seen[partValid]+seen[partHeld]+seen[partTest] != n || differ == 0 {
 		t.Errorf("parts %v of %d rows, %d values without the own fold", seen, n, differ)
 	}
 }
