@@ -20,10 +20,11 @@ type Run struct {
 // Rows are matched by order, policy, slice and split, which every report must
 // have. Metrics and lifts are means over the runs. Intervals are those of the mean
 // over resamples of the users, who are drawn for all runs and orders at once, with
-// all their slates: runs of other seeds have the same users, so more of them take
-// away the noise of training and shuffling, not that of having only these users.
-// Spread says how much a lift varies between runs. Where there are several orders,
-// rows of AllOrders have the means over them. Probes stand by seed.
+// all their slates: runs of other seeds have the same users, so more of them do not
+// take away the noise of having only these users. The trained policies are held
+// fixed: how much a lift varies from one training to the next is in Spread alone.
+// Where there are several orders, rows of AllOrders have the means over them. Probes
+// stand by seed.
 //
 // others are runs of another configuration, with the same seeds and test slates
 // (none: nil); OverOther is what a policy adds to itself in these.
