@@ -20,7 +20,7 @@ func newEvidence(e *env) *cobra.Command {
 		Use:   "evidence",
 		Short: "What each value of evidence is worth to a linear control",
 		Long: `Fit linear controls on the training slates of a run, with a value of evidence more or
-less than its prompts show, and print N@3 of their rankings on the validation slates
+less than its prompts show, and boosted trees on what is shown and on all, and print N@3 of their rankings on the validation slates
 of held-out users, beside that of the values shown (paired 95% intervals). Choose
 prompt.evidence_names by it: test slates are not read, and nothing of the run changes.
 The run needs its slates and statistics only, which gr2 train evidence makes.`,
@@ -51,9 +51,9 @@ The run needs its slates and statistics only, which gr2 train evidence makes.`,
 	return cmd
 }
 
-// worth prints what is shown and all there is, then the others by what they add.
+// worth prints what is shown and all there is, both to trees too, then the others by what they add.
 func (e *env) worth(rows []pipeline.EvidenceWorth) error {
-	slices.SortStableFunc(rows[2:], func(a, b pipeline.EvidenceWorth) int {
+	slices.SortStableFunc(rows[4:], func(a, b pipeline.EvidenceWorth) int {
 		return cmp.Or(cmp.Compare(b.Over.Value, a.Over.Value), strings.Compare(a.Values, b.Values))
 	})
 	orders := slices.Sorted(maps.Keys(rows[0].Orders))

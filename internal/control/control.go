@@ -14,6 +14,9 @@ import (
 type Case struct {
 	Slate    *market.Slate
 	Evidence [][]float32 // K x len(evidence.Names())
+	// Ranker numbers the legacy ranker that made the incoming order. Where the cases of
+	// one fit come from several, Trees ask for it: it decides what ranks and scores mean.
+	Ranker int
 }
 
 // Ranker orders a slate: Rank is a permutation of 0..K-1, best first.

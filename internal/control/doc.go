@@ -8,6 +8,8 @@
 //   - Linear: a softmax over the slate of a weighted sum of all evidence and of
 //     the incoming order (control/linear), fitted in a second by Newton's method;
 //     and one of the evidence and the rank that prompts show (control/linear-shown).
+//   - Trees: gradient-boosted trees on the same objective and values (control/trees),
+//     which know interactions: what is left where they are above the linear control.
 //
 // Controls see a Case: a slate and evidence.Stats.Raw for it. Fit on training or
 // validation slates whose evidence leaves out the user's own fold.

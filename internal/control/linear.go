@@ -160,15 +160,20 @@ func deviationWithin(groups []group, f int) float64 {
 
 // rows are the unscaled features of the case's candidates (K x features).
 func (m *Linear) rows(c Case) [][]float64 {
-	flat := make([]float64, len(c.Evidence)*len(m.Weights))
-	rows := make([][]float64, len(c.Evidence))
 	names := make([]string, len(m.Weights))
 	for f := range names {
 		names[f] = m.Weights[f].Feature
 	}
+	return rowsOf(c, names)
+}
+
+// rowsOf are the named features of the case's candidates (K x features).
+func rowsOf(c Case, names []string) [][]float64 {
+	flat := make([]float64, len(c.Evidence)*len(names))
+	rows := make([][]float64, len(c.Evidence))
 	at := columns(names...)
 	for k, ev := range c.Evidence {
-		rows[k] = flat[k*len(at) : (k+1)*len(at)]
+		rows[k] = flat[k*len(at) : (k+1)*len(at) : (k+1)*len(at)]
 		for f, column := range at {
 			switch rank := float64(k + 1); {
 			case column >= 0:

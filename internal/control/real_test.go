@@ -197,7 +197,7 @@ func (c *cosine) cases(targets []market.Target, stats *evidence.Stats, exclude f
 			slate.Grades = append(slate.Grades, grade)
 		}
 		if len(slate.Grades) == 10 && slate.Positive() {
-			out = append(out, Case{slate, stats.Raw(slate, exclude(target))})
+			out = append(out, Case{Slate: slate, Evidence: stats.Raw(slate, exclude(target))})
 		}
 	}
 	return out

@@ -17,6 +17,7 @@ import (
 	"github.com/gr2/gr2/internal/market/synth"
 	"github.com/gr2/gr2/internal/report"
 	"github.com/gr2/gr2/internal/rerank"
+	"github.com/gr2/gr2/internal/rng"
 )
 
 // rankingsFile holds the test slates as every policy ranked them.
@@ -198,7 +199,7 @@ func percent(lifts map[string]eval.Lift, metric string) string {
 }
 
 // controls are what users would pick instead of a language model: untrained
-// fusion and linear models, fitted on the same slates, on all evidence there is and on
+// fusion, linear models and trees, fitted on the same slates, on all evidence there is and on
 // that which prompts show.
 func (e *evaluation) controls() ([]eval.Policy, error) {
 	stats, _, err := e.evidence()
@@ -219,7 +220,11 @@ func (e *evaluation) controls() ([]eval.Policy, error) {
 		}
 		policies = append(policies, p)
 	}
-	for _, r := range []control.Ranker{control.RRFTitle(), control.RRFKNNTitle(), linear} {
+	trees, err := control.FitTrees(fitting, control.TreesOptions{Seed: rng.Hash(e.job.Options.Seed, rng.Key("control"))})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range []control.Ranker{control.RRFTitle(), control.RRFKNNTitle(), linear, trees} {
 		add(r.Name(), r)
 	}
 	if o := &e.job.Options; o.Prompt.Evidence {

@@ -131,11 +131,14 @@ type SFTOptions struct {
 	// others random negatives stand before them and carry no loss, so that the
 	// policy also learns the next choice after a wrong one.
 	FirstShare float64 `yaml:"first_share" json:"first_share"`
-	// TeacherEpochs is how many epochs learn rankings drawn from the linear
-	// control fitted on the training slates; TeacherShare is the share of
-	// examples that do so afterwards. 0 and 0 learn from labels alone.
+	// TeacherEpochs is how many epochs learn rankings drawn from the teacher, a control
+	// fitted on the training slates; TeacherShare is the share of examples that do so
+	// afterwards. 0 and 0 learn from labels alone.
 	TeacherEpochs int     `yaml:"teacher_epochs" json:"teacher_epochs"`
 	TeacherShare  float64 `yaml:"teacher_share" json:"teacher_share"`
+	// TeacherTrees takes boosted trees for the teacher, cross-fitted by user, and not
+	// the linear control of each order.
+	TeacherTrees bool `yaml:"teacher_trees" json:"teacher_trees,omitempty"`
 	// TeacherJudges has the judgements of these examples learn the teacher's
 	// probabilities, not the labels, and their rankings its probabilities at every
 	// choice, not the candidate drawn.
@@ -172,7 +175,11 @@ type SFTOptions struct {
 // judgements checks what is built on them.
 func (c *checker) judgements(o *Options) {
 	asked := o.Prompt.Judge && o.SFT.LambdaJudge > 0
-	if o.SFT.TeacherJudges && (!asked || o.SFT.TeacherEpochs == 0 && o.SFT.TeacherShare == 0) {
+	taught := o.SFT.TeacherEpochs > 0 || o.SFT.TeacherShare > 0
+	if o.SFT.TeacherTrees && !taught {
+		c.fail("sft.teacher_trees needs a teacher (sft.teacher_epochs or sft.teacher_share)")
+	}
+	if o.SFT.TeacherJudges && (!asked || !taught) {
 		c.fail("sft.teacher_judges needs a teacher (sft.teacher_epochs or sft.teacher_share) and judgements (prompt.judge and sft.lambda_judge above 0)")
 	}
 	if o.SFT.Pointer && (o.SFT.JudgeLayers == 0 || !asked || o.Prompt.NumberAt == prompt.NumberStart ||

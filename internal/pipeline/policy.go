@@ -193,14 +193,34 @@ func (w *world) sftCases(slates []trainSlate) ([]sft.Case, error) {
 		cases[i] = sft.Case{Slate: c.Slate, Evidence: w.codes(c)}
 	}
 	if o := &w.job.Options.SFT; o.TeacherEpochs > 0 || o.TeacherShare > 0 {
-		return cases, teach(cases, slates, raw)
+		return cases, w.teach(cases, slates, raw)
 	}
 	return cases, nil
 }
 
-// teach adds the scores of a linear control of the order of each case: what a
+// teach adds the teacher's scores to each case. The linear controls, one for each
+// order, have seen the slates, too few weights to know them by heart; trees have not.
+func (w *world) teach(cases []sft.Case, slates []trainSlate, raw []control.Case) error {
+	if w.job.Options.SFT.TeacherTrees {
+		w.say("trees as the teacher: %d fits, none of which scores what it was fitted on", teacherFolds)
+		scores, err := control.CrossFit(raw, teacherFolds, control.TreesOptions{Seed: rng.Hash(w.job.Options.Seed, rng.Key("teacher"))})
+		if err != nil {
+			return fmt.Errorf("the teacher: %w", err)
+		}
+		for i := range cases {
+			cases[i].Teacher = scores[i]
+		}
+		return nil
+	}
+	return teachByOrder(cases, slates, raw)
+}
+
+// teacherFolds is the number of parts of the users for which trees are fitted to the others.
+const teacherFolds = 5
+
+// teachByOrder adds the scores of a linear control of the order of each case: what a
 // rank and a score of the legacy ranker mean differs from ranker to ranker.
-func teach(cases []sft.Case, slates []trainSlate, raw []control.Case) error {
+func teachByOrder(cases []sft.Case, slates []trainSlate, raw []control.Case) error {
 	byOrder := map[string][]int{}
 	for i, s := range slates {
 		byOrder[s.order] = append(byOrder[s.order], i)
@@ -228,13 +248,17 @@ func (w *world) rawCases(slates []trainSlate) ([]control.Case, error) {
 	if err != nil {
 		return nil, err
 	}
+	orders, err := w.orderNames()
+	if err != nil {
+		return nil, err
+	}
 	raw := make([]control.Case, len(slates))
 	kernel.Parallel(len(slates), func(i int) {
 		exclude := evidence.None
 		if slates[i].counted {
 			exclude = w.foldOf(stats, slates[i].slate)
 		}
-		raw[i] = control.Case{Slate: slates[i].slate, Evidence: stats.Raw(slates[i].slate, exclude)}
+		raw[i] = control.Case{Slate: slates[i].slate, Evidence: stats.Raw(slates[i].slate, exclude), Ranker: slices.Index(orders, slates[i].order)}
 	})
 	return raw, nil
 }

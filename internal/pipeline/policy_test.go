@@ -208,6 +208,7 @@ func TestTeacherScoresEveryCandidate(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"epochs": func(o *Options) { o.SFT.TeacherEpochs = 1 },
 		"share":  func(o *Options) { o.SFT.TeacherShare = .5; o.Prompt.Evidence = false },
+		"trees":  func(o *Options) { o.SFT.TeacherEpochs = 1; o.SFT.TeacherTrees = true },
 	} {
 		w := newTestWorld(t, change)
 		training, _ := mustSFTSlates(t, w)
@@ -226,10 +227,16 @@ func TestTeacherScoresEveryCandidate(t *testing.T) {
 	}
 }
 
-// Each order has a teacher of its own: one can be trusted at its first place, the
-// other at its last.
+// The teacher knows the order a slate comes from: one can be trusted at its first
+// place, the other at its last.
 func TestTeacherKnowsTheOrder(t *testing.T) {
-	w := newTestWorld(t, func(o *Options) { o.SFT.TeacherEpochs = 1 })
+	for name, trees := range map[string]bool{"linear": false, "trees": true} {
+		t.Run(name, func(t *testing.T) { teacherKnowsTheOrder(t, trees) })
+	}
+}
+
+func teacherKnowsTheOrder(t *testing.T, trees bool) {
+	w := newTestWorld(t, func(o *Options) { o.SFT.TeacherEpochs = 1; o.SFT.TeacherTrees = trees })
 	best := map[string]int{"sasrec": 0, "bpr": 5}
 	for order, place := range best {
 		for _, p := range []*part{&w.orders[order].train, &w.orders[order].valid} {

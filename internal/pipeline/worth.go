@@ -12,15 +12,16 @@ import (
 	"github.com/gr2/gr2/internal/kernel"
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/metric"
+	"github.com/gr2/gr2/internal/rng"
 )
 
-// EvidenceWorth is how well a linear control ranks by some of the values of
-// evidence. It is fitted on the slates that SFT learns from, one for each
+// EvidenceWorth is how well a control, linear but where it says trees, ranks by some of
+// the values of evidence. It is fitted on the slates that SFT learns from, one for each
 // incoming order, and ranks the validation slates of the users that are held out
 // from all training (sft.valid_share): nothing of the test slates is in it.
 type EvidenceWorth struct {
-	// Values are "shown" (the names asked for, and the rank), "all", or the first
-	// with a value more or less.
+	// Values are "shown" (the names asked for, and the rank), "all", "trees on shown",
+	// "trees on all", or the first with a value more or less.
 	Values string             `json:"values"`
 	Slates int                `json:"slates"`
 	Orders map[string]float64 `json:"orders"` // N@3 on each incoming order
@@ -31,7 +32,7 @@ type EvidenceWorth struct {
 
 // MeasureEvidence says what each value is worth on a run that has its slates and
 // statistics: first what prompts with these names show (nil for those of the run),
-// then all, then one value more, then one less. It changes nothing of the run.
+// then all, both to trees, then one value more, then one less. It changes nothing of the run.
 func MeasureEvidence(ctx context.Context, job *Job, names []string) ([]EvidenceWorth, error) {
 	if names == nil && job.Options.Prompt.Evidence {
 		names = job.Options.promptOptions().EvidenceNames
@@ -62,7 +63,7 @@ func weigh(ctx context.Context, job *Job, fits []orderFit, shown []string) ([]Ev
 	failed := make([]error, len(sets))
 	kernel.Parallel(len(sets), func(i int) {
 		if failed[i] = ctx.Err(); failed[i] == nil {
-			rows[i], columns[i], failed[i] = sets[i].worth(fits)
+			rows[i], columns[i], failed[i] = sets[i].worth(fits, job.Options.Seed)
 		}
 	})
 	if i := slices.IndexFunc(failed, func(err error) bool { return err != nil }); i >= 0 {
@@ -123,31 +124,35 @@ func (w *world) evidenceFits() ([]orderFit, error) {
 	return fits, nil
 }
 
-// valueSet is some of the features of a linear control.
+// valueSet is some of the features of a control.
 type valueSet struct {
 	name     string
 	features []string
+	trees    bool
 }
 
-// valueSets are what is shown, all, and the first with one more or one less.
+// valueSets are what is shown, all, both to trees, and the first with one more or one less.
 func valueSets(shown []string) []valueSet {
-	sets := []valueSet{{"shown", shown}, {"all", control.LinearFeatures()}}
+	all := control.LinearFeatures()
+	sets := []valueSet{
+		{"shown", shown, false}, {"all", all, false}, {"trees on shown", shown, true}, {"trees on all", all, true},
+	}
 	for _, name := range control.LinearFeatures() {
 		if !slices.Contains(shown, name) {
-			sets = append(sets, valueSet{"shown + " + name, append(slices.Clone(shown), name)})
+			sets = append(sets, valueSet{"shown + " + name, append(slices.Clone(shown), name), false})
 		}
 	}
 	for i, name := range shown {
-		sets = append(sets, valueSet{"shown - " + name, slices.Delete(slices.Clone(shown), i, i+1)})
+		sets = append(sets, valueSet{"shown - " + name, slices.Delete(slices.Clone(shown), i, i+1), false})
 	}
 	return sets
 }
 
 // worth is the row of a set but for its intervals, and N@3 on each slate.
-func (v *valueSet) worth(fits []orderFit) (EvidenceWorth, []float64, error) {
+func (v *valueSet) worth(fits []orderFit, seed uint64) (EvidenceWorth, []float64, error) {
 	row, all := EvidenceWorth{Values: v.name, Orders: map[string]float64{}}, []float64{}
 	for _, f := range fits {
-		model, err := control.FitLinear(f.fitting, control.LinearOptions{Features: v.features})
+		model, err := v.fit(f.fitting, seed)
 		if err != nil {
 			return row, nil, fmt.Errorf("order %s: %w", f.order, err)
 		}
@@ -160,4 +165,11 @@ func (v *valueSet) worth(fits []orderFit) (EvidenceWorth, []float64, error) {
 		row.Orders[f.order] = sum / float64(len(f.ranked))
 	}
 	return row, all, nil
+}
+
+func (v *valueSet) fit(cases []control.Case, seed uint64) (control.Ranker, error) {
+	if v.trees {
+		return control.FitTrees(cases, control.TreesOptions{Features: v.features, Seed: rng.Hash(seed, rng.Key("worth"))})
+	}
+	return control.FitLinear(cases, control.LinearOptions{Features: v.features})
 }

@@ -41,7 +41,7 @@ func TestEvidenceIsWorthWhatItTells(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(rows) != 2+len(evidence.Names())+2 || rows[0].Values != "shown" || rows[1].Values != "all" {
+		if len(rows) != 4+len(evidence.Names())+2 || rows[0].Values != "shown" || rows[1].Values != "all" {
 			t.Fatalf("%d rows: %+v", len(rows), rows[:2])
 		}
 		held := 0

@@ -142,6 +142,8 @@ func policyMeaning(policy string) string {
 		return "rank fusion, nothing trained"
 	case policy == control.LinearName:
 		return "linear model on all evidence there is, unrounded"
+	case policy == control.TreesName:
+		return "boosted trees on all evidence there is, unrounded"
 	case policy == control.ShownName:
 		return "linear model on the evidence that prompts show, unrounded"
 	case strings.HasSuffix(policy, writtenSuffix):
