@@ -57,7 +57,7 @@ cell() {
 
 for dataset in ${DATASETS:-market beauty sports beauty-time}; do
   for name in ${CELLS:-rl-from-sft rl-from-midtrain sft-labels}; do
-    steps=375 epochs=2
+    steps=250 epochs=4
     if [ "$dataset" = market ]; then steps=200 epochs=12; fi
     case $name in
       rl-from-sft) settings=(--set rl.steps=$steps) ;;
