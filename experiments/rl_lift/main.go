@@ -57,6 +57,7 @@ var lines = []line{
 	{"rl-from-sft", "control/rrf-knn-title", "untrained fusion, item-kNN and title"},
 	{"rl-from-sft", "control/linear", "linear control"},
 	{"rl-from-sft", "control/linear-shown", "linear control on what prompts show"},
+	{"rl-from-sft", "control/trees", "boosted trees"},
 	{"rl-from-sft", "sft", "SFT"},
 	{"rl-from-sft", "rl", "RL from SFT"},
 	{"rl-from-midtrain", "rl", "RL from mid-training"},
@@ -74,6 +75,8 @@ var changes = []struct{ cell, title string }{
 	{"sft-double-width", "double the width"},
 	{"sft-fifth-of-slates", "a fifth of the slates"},
 	{"sft-labels-alone", "labels alone, no teacher"},
+	{"sft-linear-teacher", "the linear controls for a teacher, not trees"},
+	{"sft-all-users", "the slates of all users, once"},
 	{"sft-no-pointer", "no head that points"},
 	{"rl-group-16", "G 16 instead of 4"},
 	{"rl-naive", "naive sum instead of `a`"},
@@ -198,7 +201,7 @@ func printTrees(dataset, order string) error {
 			lifts[m] = append(lifts[m], 100*t.Lift[m])
 		}
 	}
-	fmt.Printf("| %s | %d | trees on all values | %s |", order, slates/len(seeds), strings.Join(seeds, " "))
+	fmt.Printf("| %s | %d | LightGBM | %s |", order, slates/len(seeds), strings.Join(seeds, " "))
 	for _, m := range metrics {
 		mean, spread := meanAndDeviation(lifts[m])
 		fmt.Printf(" %+.1f ±%.1f |", mean, spread)

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # What reinforcement learning adds: the incoming order, SFT (in the report of rl-from-sft), RL from SFT and RL from mid-training, all read by the ranking they write, with
 # three seeds (or those in SEEDS), on the synthetic market, Amazon Beauty and Sports, and Beauty under a global time split (or those in
-# DATASETS). SFT learns from the linear control alone; sft-labels learns from labels after it, of about as many slates as rl-from-sft has
-# rewards of: what they are worth without RL. A seed draws the run, and the market with it. CELLS names some of
-# the cells. Each cell leaves its report, so that the script goes on where it was stopped; a new FOLDER begins anew. What is put together, and the
-# table, is of the seeds 1 2 3.
+# DATASETS). SFT learns from a teacher alone; sft-labels learns from its slates' labels after it, in as many epochs. A seed draws the run, and the market with it.
+# CELLS names some of the cells. Each cell leaves its report, so that the script goes on where it was stopped; a new FOLDER begins anew. What is put
+# together, and the table, is of the seeds 1 2 3.
 # Usage: [GR2_DATA=...] experiments/rl_lift/run.sh [FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/../.."

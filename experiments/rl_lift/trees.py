@@ -1,8 +1,8 @@
 """What is left to a model of interactions: LightGBM's LambdaMART on the slates and evidence of runs, for the table of main.go.
 
 It reads what gr2 export slates wrote of the runs of seeds 1, 2, ... in that order, fits one model for each incoming order and seed on the parts that the
-linear control of the report is fitted on (train and valid) but for the held part, which chooses the number of trees, and measures the test
-part once. Needs Python with numpy, pandas and lightgbm; not part of the product.
+controls of the report are fitted on (train and valid) but for the held part, which chooses the number of trees, and measures the test
+part once. A peer of the report's control/trees, with its values: each candidate's, and their distances from the largest of the slate. Needs Python with numpy, pandas and lightgbm; not part of the product.
 
     python experiments/rl_lift/trees.py beauty-1.csv.gz beauty-2.csv.gz beauty-3.csv.gz > experiments/rl_lift/beauty-trees.json
 """
@@ -41,6 +41,9 @@ def lifts(table, seed):
     for order, slates in table.groupby("order", sort=False):
         slates = slates.assign(**{"order/rank": 1 / slates["rank"]})
         columns = values + ["order/rank"]
+        largest = slates.groupby("slate", sort=False)[columns].transform("max")
+        slates = slates.join((slates[columns] - largest).add_suffix("/gap"))
+        columns += [c + "/gap" for c in columns]
         (train, train_groups), (valid, valid_groups), (held, held_groups), (test, test_groups) = parts(slates, ["train", "valid", "held", "test"])
         fit = pandas.concat([train, valid])
         data = lightgbm.Dataset(fit[columns], fit.grade, group=numpy.concatenate([train_groups, valid_groups]))
