@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,10 +17,11 @@ func newEvidence(e *env) *cobra.Command {
 	var names []string
 	cmd := &cobra.Command{
 		Use:   "evidence",
-		Short: "What each value of evidence is worth to a linear control",
+		Short: "What each value of evidence is worth to the controls",
 		Long: `Fit linear controls on the training slates of a run, with a value of evidence more or
-less than its prompts show, and boosted trees on what is shown and on all, and print N@3 of their rankings on the validation slates
-of held-out users, beside that of the values shown (paired 95% intervals). Choose
+less than its prompts show, and boosted trees on what is shown and on all, and print
+N@3 of their rankings on the validation slates of held-out users, beside that of the
+values shown (paired 95% intervals). Choose
 prompt.evidence_names by it: test slates are not read, and nothing of the run changes.
 The run needs its slates and statistics only, which gr2 train evidence makes.`,
 		Example: `  gr2 train evidence --data data/beauty --out runs/beauty
@@ -51,11 +51,7 @@ The run needs its slates and statistics only, which gr2 train evidence makes.`,
 	return cmd
 }
 
-// worth prints what is shown and all there is, both to trees too, then the others by what they add.
 func (e *env) worth(rows []pipeline.EvidenceWorth) error {
-	slices.SortStableFunc(rows[4:], func(a, b pipeline.EvidenceWorth) int {
-		return cmp.Or(cmp.Compare(b.Over.Value, a.Over.Value), strings.Compare(a.Values, b.Values))
-	})
 	orders := slices.Sorted(maps.Keys(rows[0].Orders))
 	w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "values\tN@3\tover shown\t%s\n", strings.Join(orders, "\t"))

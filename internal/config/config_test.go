@@ -70,6 +70,7 @@ func TestWrongConfigurationIsNamed(t *testing.T) {
 		{"small", "eval.decode=", "eval.decode"},
 		{"small", "sft.pointer=true", "sft.pointer needs sft.judge_layers above 0"},
 		{"small", "sft.teacher_judges=true", "sft.teacher_judges needs a teacher"},
+		{"small", "sft.teacher_trees=true", "sft.teacher_trees needs a teacher"},
 		{"small", "rl.lambda_judge=1", "rl.lambda_judge needs prompt.judge and sft.judge_layers"},
 		{"small", "sid.method=kmeans", `sid.method is "kmeans"; use one of rq-kmeans`},
 		{"small", "sid.assign=", "sid.assign is empty; use one of [nearest free"},

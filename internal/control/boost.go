@@ -12,7 +12,7 @@ import (
 const (
 	mostBins   = 256
 	mostLeaves = 15  // of a tree
-	leafRows   = 200 // candidates that a leaf has at least, of large data; see smallest
+	leafRows   = 200 // candidates that a leaf has at least, but for small data (boosting.least)
 	leafL2     = 10  // added to a leaf's curvature
 )
 
@@ -28,7 +28,8 @@ type node struct {
 	value       float64 // of a leaf
 }
 
-func (t tree) value(row []float64) float64 {
+// score is the value of the leaf that a row comes to.
+func (t tree) score(row []float64) float64 {
 	at := 0
 	for t[at].left > 0 {
 		if n := &t[at]; row[n.feature] <= n.cut {
@@ -48,13 +49,13 @@ type scored struct {
 	scores  []float64
 }
 
-func newScored(m *Trees, cases []Case) *scored {
+func newScored(cases []Case, targets [][]float64, features []string) *scored {
 	s := &scored{starts: make([]int, 1, len(cases)+1)}
 	rows := make([][][]float64, len(cases))
-	kernel.Parallel(len(cases), func(i int) { rows[i] = m.rows(cases[i]) })
-	for i, c := range cases {
+	kernel.Parallel(len(cases), func(i int) { rows[i] = treeRows(cases[i], features) })
+	for i := range cases {
 		s.rows = append(s.rows, rows[i]...)
-		s.targets = append(s.targets, gains(c.Slate.Grades)...)
+		s.targets = append(s.targets, targets[i]...)
 		s.starts = append(s.starts, len(s.rows))
 	}
 	s.scores = make([]float64, len(s.rows))
@@ -63,14 +64,14 @@ func newScored(m *Trees, cases []Case) *scored {
 
 // add counts a tree in.
 func (s *scored) add(t tree) {
-	s.each(func(i int) { s.scores[i] += t.value(s.rows[i]) })
+	s.each(func(i int) { s.scores[i] += t.score(s.rows[i]) })
 }
 
 // each runs body for every row.
 func (s *scored) each(body func(row int)) {
 	const chunk = 4096
-	kernel.Parallel((len(s.rows)+chunk-1)/chunk, func(c int) {
-		for i := c * chunk; i < min((c+1)*chunk, len(s.rows)); i++ {
+	kernel.Parallel((len(s.scores)+chunk-1)/chunk, func(c int) {
+		for i := c * chunk; i < min((c+1)*chunk, len(s.scores)); i++ {
 			body(i)
 		}
 	})
@@ -117,13 +118,13 @@ type boosting struct {
 	least  int     // candidates in a leaf
 }
 
-func (m *Trees) boosting(cases []Case, seed uint64) *boosting {
-	b := &boosting{scored: newScored(m, cases), seed: seed}
-	features := len(b.rows[0])
-	b.cuts, b.bins = make([][]float64, features), make([][]uint8, features)
-	b.slopes = make([]slope, len(b.rows))
-	b.least = max(1, min(leafRows, len(b.rows)/100))
-	kernel.Parallel(features, func(f int) {
+func newBoosting(cases []Case, targets [][]float64, opt *TreesOptions) *boosting {
+	b := &boosting{scored: newScored(cases, targets, opt.Features), seed: opt.Seed}
+	columns := len(b.rows[0])
+	b.cuts, b.bins = make([][]float64, columns), make([][]uint8, columns)
+	b.slopes = make([]slope, len(b.scores))
+	b.least = max(1, min(leafRows, len(b.scores)/100))
+	kernel.Parallel(columns, func(f int) {
 		column := make([]float64, len(b.rows))
 		for i, row := range b.rows {
 			column[i] = row[f]
@@ -134,6 +135,7 @@ func (m *Trees) boosting(cases []Case, seed uint64) *boosting {
 			b.bins[f][i] = uint8(sort.SearchFloat64s(b.cuts[f], x))
 		}
 	})
+	b.rows = nil // bins stand for them
 	return b
 }
 
@@ -168,12 +170,12 @@ func (b *boosting) step() tree {
 	slices.Sort(features)
 	t := b.grow(rows, features)
 	b.trees = append(b.trees, t)
-	b.each(func(i int) { b.scores[i] += b.valueOf(t, i) })
+	b.each(func(i int) { b.scores[i] += b.scoreOf(t, i) })
 	return t
 }
 
-// valueOf is tree.value by bins.
-func (b *boosting) valueOf(t tree, row int) float64 {
+// scoreOf is tree.score by bins.
+func (b *boosting) scoreOf(t tree, row int) float64 {
 	at := 0
 	for t[at].left > 0 {
 		if n := &t[at]; b.bins[n.feature][row] <= n.bin {
@@ -206,9 +208,9 @@ type bin struct {
 func (a bin) plus(b bin) bin  { return bin{a.g + b.g, a.h + b.h, a.n + b.n} }
 func (a bin) minus(b bin) bin { return bin{a.g - b.g, a.h - b.h, a.n - b.n} }
 
-// worth is by how much the best value of a leaf lowers the loss, up to a factor; step is that value.
+// worth is by how much the best value of a leaf lowers the loss, up to a factor; best is that value.
 func (a bin) worth() float64 { return a.g * a.g / (a.h + leafL2) }
-func (a bin) step() float64  { return -a.g / (a.h + leafL2) }
+func (a bin) best() float64  { return -a.g / (a.h + leafL2) }
 
 // leaf is a leaf while its tree grows.
 type leaf struct {
@@ -219,10 +221,10 @@ type leaf struct {
 	split     split
 }
 
-// split of a leaf: the position of its feature among those asked for.
+// split of a leaf in two.
 type split struct {
 	gain    float64
-	feature int
+	feature int // its position among those asked for
 	bin     uint8
 	left    bin
 }
@@ -258,7 +260,7 @@ func (b *boosting) grow(rows []int32, features []int) tree {
 		leaves = append(leaves, right)
 	}
 	for _, l := range leaves {
-		t[l.node].value = treesRate * l.sum.step()
+		t[l.node].value = treesRate * l.sum.best()
 		b.spare = append(b.spare, l.histogram)
 	}
 	return t

@@ -2,9 +2,7 @@ package control
 
 import (
 	"math"
-	"slices"
 
-	"github.com/gr2/gr2/internal/evidence"
 	"github.com/gr2/gr2/internal/fault"
 )
 
@@ -13,23 +11,8 @@ type LinearOptions struct {
 	// L2 is the weight of half the squared norm of the weights (of features
 	// scaled to unit deviation) beside the mean cross-entropy; default 0.003.
 	L2 float64
-	// Features limits the model to these; default: all of LinearFeatures.
+	// Features limits the model to these; default: all of Features().
 	Features []string
-}
-
-// ShownFeatures are those that a prompt with these names of evidence has: the rank
-// in the incoming order, and their values, which it shows in buckets.
-func ShownFeatures(names []string) []string {
-	return append([]string{"order/rank", "order/log"}, names...)
-}
-
-// LinearFeatures are the features a linear control can use: two of the
-// incoming order, then those of evidence.Names.
-//
-//	order/rank  1 / rank in the incoming order
-//	order/log   -log(rank)
-func LinearFeatures() []string {
-	return append([]string{"order/rank", "order/log"}, evidence.Names()...)
 }
 
 // Weight is one feature's part in a Linear: Value multiplies the feature
@@ -60,7 +43,7 @@ func FitLinear(cases []Case, opt LinearOptions) (*Linear, error) {
 		return nil, fault.Usagef("control: L2 %v; use a number above 0", opt.L2)
 	}
 	if opt.Features == nil {
-		opt.Features = LinearFeatures()
+		opt.Features = Features()
 	}
 	m := &Linear{L2: opt.L2}
 	for _, name := range opt.Features {
@@ -69,17 +52,13 @@ func FitLinear(cases []Case, opt LinearOptions) (*Linear, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}
-	var groups []group
-	for _, c := range cases {
-		if err := c.validate(); err != nil {
-			return nil, err
-		}
-		if target := gains(c.Slate.Grades); target != nil {
-			groups = append(groups, group{rows: m.rows(c), target: target})
-		}
+	kept, targets, err := usable(cases)
+	if err != nil {
+		return nil, err
 	}
-	if len(groups) == 0 {
-		return nil, fault.Inputf("control: none of %d training slates has both a positive and a negative candidate", len(cases))
+	groups := make([]group, len(kept))
+	for i, c := range kept {
+		groups[i] = group{rows: m.rows(c), target: targets[i]}
 	}
 	m.scale(groups)
 	w, loss := fitSoftmax(groups, opt.L2)
@@ -92,37 +71,15 @@ func FitLinear(cases []Case, opt LinearOptions) (*Linear, error) {
 
 // Validate refuses a model (read from a file, say) that Rank cannot use.
 func (m *Linear) Validate() error {
-	known := LinearFeatures()
 	for _, w := range m.Weights {
-		if !slices.Contains(known, w.Feature) {
-			return fault.Usagef("control: no feature %q; there are %v", w.Feature, known)
+		if err := checkFeatures([]string{w.Feature}); err != nil {
+			return err
 		}
 		if !(w.Scale > 0) || math.IsInf(w.Scale, 0) || math.IsNaN(w.Value) || math.IsInf(w.Value, 0) {
 			return fault.Corruptf("control: feature %s has scale %v and weight %v: fit the linear control again", w.Feature, w.Scale, w.Value)
 		}
 	}
 	return nil
-}
-
-// gains turns grades into a distribution over candidates; nil when there is no
-// positive or no negative.
-func gains(grades []uint8) []float64 {
-	out := make([]float64, len(grades))
-	sum, positives := 0.0, 0
-	for i, g := range grades {
-		out[i] = math.Exp2(float64(g)) - 1
-		sum += out[i]
-		if g > 0 {
-			positives++
-		}
-	}
-	if positives == 0 || positives == len(grades) {
-		return nil
-	}
-	for i := range out {
-		out[i] /= sum
-	}
-	return out
 }
 
 // scale divides every feature by its deviation within slates: a softmax over
@@ -164,28 +121,7 @@ func (m *Linear) rows(c Case) [][]float64 {
 	for f := range names {
 		names[f] = m.Weights[f].Feature
 	}
-	return rowsOf(c, names)
-}
-
-// rowsOf are the named features of the case's candidates (K x features).
-func rowsOf(c Case, names []string) [][]float64 {
-	flat := make([]float64, len(c.Evidence)*len(names))
-	rows := make([][]float64, len(c.Evidence))
-	at := columns(names...)
-	for k, ev := range c.Evidence {
-		rows[k] = flat[k*len(at) : (k+1)*len(at) : (k+1)*len(at)]
-		for f, column := range at {
-			switch rank := float64(k + 1); {
-			case column >= 0:
-				rows[k][f] = float64(ev[column])
-			case names[f] == "order/rank":
-				rows[k][f] = 1 / rank
-			case names[f] == "order/log":
-				rows[k][f] = -math.Log(rank)
-			}
-		}
-	}
-	return rows
+	return rowsOf(c, names, 0)
 }
 
 // LinearName is the policy name of Linear, ShownName that of one on the evidence

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"math"
 	"reflect"
 	"slices"
@@ -49,7 +50,7 @@ func firstRight(r Ranker, cases []Case) float64 {
 
 func mustFitTrees(t *testing.T, cases []Case, opt TreesOptions) *Trees {
 	t.Helper()
-	m, err := FitTrees(cases, opt)
+	m, err := FitTrees(t.Context(), cases, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,8 +67,16 @@ func TestTreesFindWhatValuesSayTogether(t *testing.T) {
 	if chance, right := firstRight(linear, others), firstRight(trees, others); chance > .25 || right < .75 {
 		t.Errorf("first place right: linear %.3f, trees %.3f", chance, right)
 	}
-	if trees.Slates != 3000 || !(trees.Loss < linear.Loss/2) {
-		t.Errorf("%d slates, loss %v beside %v of the linear control", trees.Slates, trees.Loss, linear.Loss)
+	_, targets, err := usable(others)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unseen := newScored(others, targets, trees.features)
+	for _, tree := range trees.trees {
+		unseen.add(tree)
+	}
+	if loss := unseen.loss(); !(loss < linear.Loss/2) {
+		t.Errorf("loss %v on slates not seen, %v of the linear control where it was fitted", loss, linear.Loss)
 	}
 }
 
@@ -93,7 +102,7 @@ func TestTreesCompareWithinASlate(t *testing.T) {
 }
 
 func TestTreesAreTheSameOnAnyThreads(t *testing.T) {
-	cases := interacting(4, 400)
+	cases := interacting(4, 1500) // more rows than one chunk
 	var fits []*Trees
 	for _, threads := range []int{1, 4} {
 		before := kernel.Threads()
@@ -125,27 +134,46 @@ func TestTreesIgnoreUnits(t *testing.T) {
 	}
 }
 
+// grown is a state of boosting on slates of several lengths with grades of several
+// kinds, and the rows it is about.
+func grown(t *rapid.T) (*boosting, [][]float64) {
+	r := rng.New(rapid.Uint64().Draw(t, "seed"))
+	cases := interacting(r.Uint64(), rapid.IntRange(20, 60).Draw(t, "slates"))
+	for i := range cases {
+		c := &cases[i]
+		keep := 4 + r.IntN(5)
+		c.Evidence, c.Slate.Candidates, c.Slate.Grades = c.Evidence[:keep], c.Slate.Candidates[:keep], c.Slate.Grades[:keep]
+		c.Slate.Grades[0], c.Slate.Grades[1], c.Slate.Grades[2] = uint8(1+r.IntN(3)), uint8(r.IntN(2)), market.GradeNone
+		c.Order = r.IntN(2)
+	}
+	kept, targets, err := usable(cases)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt := &TreesOptions{Features: []string{"pop", "titleDecay", "co"}}
+	b := newBoosting(kept, targets, opt)
+	for range rapid.IntRange(0, 3).Draw(t, "trees before") {
+		b.step()
+	}
+	b.spare = nil // they are of half of the columns
+	return b, newScored(kept, targets, opt.Features).rows
+}
+
 // The first split of a tree is the best of all, found here by trying each.
 func TestFirstSplitIsTheBest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		cases := interacting(rapid.Uint64().Draw(t, "seed"), rapid.IntRange(20, 60).Draw(t, "slates"))
-		m := &Trees{features: []string{"pop", "titleDecay", "co"}}
-		b := m.boosting(cases, 1)
-		for range rapid.IntRange(0, 3).Draw(t, "trees before") {
-			b.step()
-		}
+		b, rows := grown(t)
 		b.differentiate()
-		b.spare = nil // they are of half of the features
-		rows, features := make([]int32, len(b.rows)), []int{0, 1, 2, 3, 4, 5}
-		for i := range rows {
-			rows[i] = int32(i)
+		columns, all := identity(len(rows[0])), make([]int32, len(rows))
+		for i := range all {
+			all[i] = int32(i)
 		}
-		root := b.grow(rows, features)[0]
+		root := b.grow(all, columns)[0]
 		best, found := 0.0, -1.0
-		for _, f := range features {
+		for _, f := range columns {
 			for _, cut := range b.cuts[f] {
 				var left, right bin
-				for i, row := range b.rows {
+				for i, row := range rows {
 					one := bin{float64(b.slopes[i].g), float64(b.slopes[i].h), 1}
 					if row[f] <= cut {
 						left = left.plus(one)
@@ -168,27 +196,85 @@ func TestFirstSplitIsTheBest(t *testing.T) {
 	})
 }
 
-// Every step lowers the loss of what it is fitted on (with all slates and features in
-// it), and the scores while boosting are those of the model that comes of it.
+// Every leaf holds the value that the rows which come to it ask for, and enough rows.
+func TestLeavesAreOfTheirRows(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b, rows := grown(t)
+		b.differentiate()
+		all := make([]int32, len(rows))
+		for i := range all {
+			all[i] = int32(i)
+		}
+		tree := b.grow(all, identity(len(rows[0])))
+		sums := make([]bin, len(tree))
+		for i, row := range rows {
+			at := 0
+			for tree[at].left > 0 {
+				if row[tree[at].feature] <= tree[at].cut {
+					at = tree[at].left
+				} else {
+					at = tree[at].right
+				}
+			}
+			sums[at] = sums[at].plus(bin{float64(b.slopes[i].g), float64(b.slopes[i].h), 1})
+		}
+		for i, n := range tree {
+			if n.left > 0 {
+				continue
+			}
+			if want := -treesRate * sums[i].g / (sums[i].h + leafL2); math.Abs(n.value-want) > 1e-9 {
+				t.Fatalf("leaf %d has value %v, its rows ask for %v", i, n.value, want)
+			}
+			if sums[i].n < b.least && len(tree) > 1 {
+				t.Fatalf("leaf %d has %d rows, at least %d are wanted", i, sums[i].n, b.least)
+			}
+		}
+	})
+}
+
+// The slopes are the derivatives of a slate's cross-entropy by a score, found here by
+// finite differences.
+func TestSlopesAreDerivatives(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b, _ := grown(t)
+		b.differentiate()
+		slates := float64(len(b.starts) - 1) // loss is a mean
+		i := rapid.IntRange(0, len(b.scores)-1).Draw(t, "row")
+		at := func(step float64) float64 {
+			before := b.scores[i]
+			defer func() { b.scores[i] = before }()
+			b.scores[i] += step
+			return slates * b.loss()
+		}
+		const e = 1e-3
+		first, second := (at(e)-at(-e))/(2*e), (at(e)-2*at(0)+at(-e))/(e*e)
+		if got := b.slopes[i]; math.Abs(first-float64(got.g)) > 1e-5 || math.Abs(second-float64(got.h)) > 1e-4 {
+			t.Fatalf("row %d: slopes %v, by differences %v and %v", i, got, first, second)
+		}
+	})
+}
+
+// Trees lower the loss of what they are fitted on, and the scores while boosting are those
+// of the model that comes of it.
 func TestBoostingLowersTheLoss(t *testing.T) {
 	cases := interacting(8, 200)
-	m := &Trees{features: LinearFeatures()}
-	b := m.boosting(cases, 1)
+	_, targets, err := usable(cases)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBoosting(cases, targets, &TreesOptions{Features: Features()})
 	before := b.loss()
 	if math.Abs(before-math.Log(8)) > 1e-9 {
 		t.Fatalf("without trees the loss is %v, want ln 8", before)
 	}
+	fresh := newScored(cases, targets, Features())
 	for range 30 {
-		b.step()
+		fresh.add(b.step())
 	}
 	if after := b.loss(); !(after < before-.1) {
 		t.Errorf("loss %v, after 30 trees %v", before, after)
 	}
-	m.trees = b.trees
-	fresh := newScored(m, cases)
-	for _, tree := range b.trees {
-		fresh.add(tree)
-	}
+	m := &Trees{features: Features(), trees: b.trees}
 	row := 0
 	for _, c := range cases {
 		for _, score := range m.Scores(c) {
@@ -216,15 +302,19 @@ func TestQuantiles(t *testing.T) {
 }
 
 // Of labels that are noise trees know those they were fitted on, and cross-fitted
-// ones none.
+// ones none, though each user has two slates that are the same but for their order.
 func TestCrossFitHasNotSeenItsUsers(t *testing.T) {
 	cases := interacting(9, 600)
-	for i, c := range cases {
-		clear(c.Slate.Grades)
-		c.Slate.Grades[rng.New(10, uint64(i)).IntN(8)] = market.GradeClick
+	for i := range cases {
+		if i%2 == 1 {
+			cases[i], cases[i].Order = cases[i-1], 1
+			continue
+		}
+		clear(cases[i].Slate.Grades)
+		cases[i].Slate.Grades[rng.New(10, uint64(i)).IntN(8)] = market.GradeClick
 	}
 	seen := firstRight(mustFitTrees(t, cases, TreesOptions{Trees: 100}), cases)
-	scores, err := CrossFit(cases, 3, TreesOptions{Trees: 100})
+	scores, err := CrossFitTrees(t.Context(), cases, 3, TreesOptions{Trees: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +339,11 @@ func TestTreesChooseFewWhereThereIsNothing(t *testing.T) {
 		c.Slate.Grades[rng.New(12, uint64(i)).IntN(8)] = market.GradeClick
 	}
 	noise := mustFitTrees(t, cases[:1500], TreesOptions{})
-	others := newScored(noise, cases[1500:])
+	_, targets, err := usable(cases[1500:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	others := newScored(cases[1500:], targets, noise.features)
 	for _, tree := range noise.trees {
 		others.add(tree)
 	}
@@ -261,15 +355,35 @@ func TestTreesChooseFewWhereThereIsNothing(t *testing.T) {
 func TestTreesRefuseBadInput(t *testing.T) {
 	good := interacting(13, 30)
 	for want, try := range map[string]func() error{
-		`no feature "colour"`: func() error { _, err := FitTrees(good, TreesOptions{Features: []string{"colour"}}); return err },
+		`no feature "colour"`: func() error {
+			_, err := FitTrees(t.Context(), good, TreesOptions{Features: []string{"colour"}})
+			return err
+		},
 		"none of 1 training slates has both": func() error {
-			_, err := FitTrees([]Case{blank(3)}, TreesOptions{})
+			_, err := FitTrees(t.Context(), []Case{blank(3)}, TreesOptions{})
 			return err
 		},
 		"has 2 candidates and evidence for 1": func() error {
 			c := blank(2)
 			c.Evidence = c.Evidence[:1]
-			_, err := CrossFit(append(slices.Clone(good), c), 2, TreesOptions{})
+			_, err := CrossFitTrees(t.Context(), append(slices.Clone(good), c), 2, TreesOptions{})
+			return err
+		},
+		"candidate 1 has the value NaN of pop": func() error {
+			c := interacting(15, 1)[0]
+			c.Evidence[1][popColumn] = float32(math.NaN())
+			_, err := FitTrees(t.Context(), []Case{c}, TreesOptions{})
+			return err
+		},
+		"-1 trees": func() error { _, err := FitTrees(t.Context(), good, TreesOptions{Trees: -1}); return err },
+		"without the users of part": func() error {
+			_, err := CrossFitTrees(t.Context(), good[:2], 2, TreesOptions{}) // of one user
+			return err
+		},
+		"canceled": func() error {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			_, err := FitTrees(ctx, good, TreesOptions{})
 			return err
 		},
 	} {

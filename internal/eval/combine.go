@@ -45,7 +45,7 @@ func Combine(runs, others []Run) (*Report, error) {
 		r := run.Report
 		switch {
 		case len(r.Rows) != len(first.Rows):
-			return nil, fault.Inputf("%s has %d rows and %s %d: only runs of one configuration can be put together", runs[0].Name, len(first.Rows), run.Name, len(r.Rows))
+			return nil, fault.Inputf("%s has %d rows and %s %d: only runs of one configuration, evaluated by one version, can be put together (to evaluate a run again remove its eval folder and repeat gr2 run)", runs[0].Name, len(first.Rows), run.Name, len(r.Rows))
 		case r.Rival != first.Rival:
 			return nil, fault.Inputf("%s compares with %q and %s with %q: they are of different versions", runs[0].Name, first.Rival, run.Name, r.Rival)
 		}

@@ -156,7 +156,7 @@ func (e *evaluation) reading(name string) *reading {
 
 // measure adds the rows of the order: incoming, controls, policies, optimum.
 func (e *evaluation) measure(ctx context.Context, results *eval.Report) error {
-	policies, err := e.controls()
+	policies, err := e.controls(ctx)
 	if err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func percent(lifts map[string]eval.Lift, metric string) string {
 // controls are what users would pick instead of a language model: untrained
 // fusion, linear models and trees, fitted on the same slates, on all evidence there is and on
 // that which prompts show.
-func (e *evaluation) controls() ([]eval.Policy, error) {
+func (e *evaluation) controls(ctx context.Context) ([]eval.Policy, error) {
 	stats, _, err := e.evidence()
 	if err != nil {
 		return nil, err
@@ -220,7 +220,7 @@ func (e *evaluation) controls() ([]eval.Policy, error) {
 		}
 		policies = append(policies, p)
 	}
-	trees, err := control.FitTrees(fitting, control.TreesOptions{Seed: rng.Hash(e.job.Options.Seed, rng.Key("control"))})
+	trees, err := control.FitTrees(ctx, fitting, control.TreesOptions{Seed: rng.Hash(e.job.Options.Seed, rng.Key("control"))})
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func (w *world) sftStage(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	cases, err := w.sftCases(training)
+	cases, err := w.sftCases(ctx, training)
 	if err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func (w *world) userKey(s *market.Slate) string {
 }
 
 // sftCases adds the evidence codes, and the teacher where it is asked for.
-func (w *world) sftCases(slates []trainSlate) ([]sft.Case, error) {
+func (w *world) sftCases(ctx context.Context, slates []trainSlate) ([]sft.Case, error) {
 	raw, err := w.rawCases(slates)
 	if err != nil {
 		return nil, err
@@ -193,17 +193,17 @@ func (w *world) sftCases(slates []trainSlate) ([]sft.Case, error) {
 		cases[i] = sft.Case{Slate: c.Slate, Evidence: w.codes(c)}
 	}
 	if o := &w.job.Options.SFT; o.TeacherEpochs > 0 || o.TeacherShare > 0 {
-		return cases, w.teach(cases, slates, raw)
+		return cases, w.teach(ctx, cases, slates, raw)
 	}
 	return cases, nil
 }
 
 // teach adds the teacher's scores to each case. The linear controls, one for each
 // order, have seen the slates, too few weights to know them by heart; trees have not.
-func (w *world) teach(cases []sft.Case, slates []trainSlate, raw []control.Case) error {
+func (w *world) teach(ctx context.Context, cases []sft.Case, slates []trainSlate, raw []control.Case) error {
 	if w.job.Options.SFT.TeacherTrees {
-		w.say("trees as the teacher: %d fits, none of which scores what it was fitted on", teacherFolds)
-		scores, err := control.CrossFit(raw, teacherFolds, control.TreesOptions{Seed: rng.Hash(w.job.Options.Seed, rng.Key("teacher"))})
+		w.say("trees as the teacher: %d fits, none of which scores a user that it was fitted on", teacherParts)
+		scores, err := control.CrossFitTrees(ctx, raw, teacherParts, control.TreesOptions{Seed: rng.Hash(w.job.Options.Seed, rng.Key("teacher"))})
 		if err != nil {
 			return fmt.Errorf("the teacher: %w", err)
 		}
@@ -215,8 +215,8 @@ func (w *world) teach(cases []sft.Case, slates []trainSlate, raw []control.Case)
 	return teachByOrder(cases, slates, raw)
 }
 
-// teacherFolds is the number of parts of the users for which trees are fitted to the others.
-const teacherFolds = 5
+// teacherParts is the number of parts of the users for which trees are fitted to the others.
+const teacherParts = 5
 
 // teachByOrder adds the scores of a linear control of the order of each case: what a
 // rank and a score of the legacy ranker mean differs from ranker to ranker.
@@ -258,7 +258,7 @@ func (w *world) rawCases(slates []trainSlate) ([]control.Case, error) {
 		if slates[i].counted {
 			exclude = w.foldOf(stats, slates[i].slate)
 		}
-		raw[i] = control.Case{Slate: slates[i].slate, Evidence: stats.Raw(slates[i].slate, exclude), Ranker: slices.Index(orders, slates[i].order)}
+		raw[i] = control.Case{Slate: slates[i].slate, Evidence: stats.Raw(slates[i].slate, exclude), Order: slices.Index(orders, slates[i].order)}
 	})
 	return raw, nil
 }

@@ -167,7 +167,7 @@ func TestSFTOrders(t *testing.T) {
 func TestTrainingEvidenceLeavesOutTheOwnFold(t *testing.T) {
 	w := newTestWorld(t, nil)
 	training, _ := mustSFTSlates(t, w)
-	cases, err := w.sftCases(training)
+	cases, err := w.sftCases(t.Context(), training)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +212,7 @@ func TestTeacherScoresEveryCandidate(t *testing.T) {
 	} {
 		w := newTestWorld(t, change)
 		training, _ := mustSFTSlates(t, w)
-		cases, err := w.sftCases(training)
+		cases, err := w.sftCases(t.Context(), training)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -247,7 +247,7 @@ func teacherKnowsTheOrder(t *testing.T, trees bool) {
 		}
 	}
 	training, _ := mustSFTSlates(t, w)
-	cases, err := w.sftCases(training)
+	cases, err := w.sftCases(t.Context(), training)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -32,7 +33,7 @@ type EvidenceWorth struct {
 
 // MeasureEvidence says what each value is worth on a run that has its slates and
 // statistics: first what prompts with these names show (nil for those of the run),
-// then all, both to trees, then one value more, then one less. It changes nothing of the run.
+// then all, then what trees make of the two, then one value more and one less, by what they add. It changes nothing of the run.
 func MeasureEvidence(ctx context.Context, job *Job, names []string) ([]EvidenceWorth, error) {
 	if names == nil && job.Options.Prompt.Evidence {
 		names = job.Options.promptOptions().EvidenceNames
@@ -63,7 +64,7 @@ func weigh(ctx context.Context, job *Job, fits []orderFit, shown []string) ([]Ev
 	failed := make([]error, len(sets))
 	kernel.Parallel(len(sets), func(i int) {
 		if failed[i] = ctx.Err(); failed[i] == nil {
-			rows[i], columns[i], failed[i] = sets[i].worth(fits, job.Options.Seed)
+			rows[i], columns[i], failed[i] = sets[i].worth(ctx, fits, job.Options.Seed)
 		}
 	})
 	if i := slices.IndexFunc(failed, func(err error) bool { return err != nil }); i >= 0 {
@@ -74,6 +75,9 @@ func weigh(ctx context.Context, job *Job, fits []orderFit, shown []string) ([]Ev
 	for i := range rows {
 		rows[i].Slates, rows[i].N3, rows[i].Over = slates, sums.Mean(i), sums.Difference(0, i, metric.Level)
 	}
+	slices.SortStableFunc(rows[wholeSets:], func(a, b EvidenceWorth) int {
+		return cmp.Or(cmp.Compare(b.Over.Value, a.Over.Value), strings.Compare(a.Values, b.Values))
+	})
 	return rows, nil
 }
 
@@ -124,6 +128,9 @@ func (w *world) evidenceFits() ([]orderFit, error) {
 	return fits, nil
 }
 
+// wholeSets are the sets that valueSets begins with, before a value more or less.
+const wholeSets = 4
+
 // valueSet is some of the features of a control.
 type valueSet struct {
 	name     string
@@ -131,13 +138,13 @@ type valueSet struct {
 	trees    bool
 }
 
-// valueSets are what is shown, all, both to trees, and the first with one more or one less.
+// valueSets are what is shown, all, what trees make of the two, and the first with one more or one less.
 func valueSets(shown []string) []valueSet {
-	all := control.LinearFeatures()
+	all := control.Features()
 	sets := []valueSet{
 		{"shown", shown, false}, {"all", all, false}, {"trees on shown", shown, true}, {"trees on all", all, true},
 	}
-	for _, name := range control.LinearFeatures() {
+	for _, name := range control.Features() {
 		if !slices.Contains(shown, name) {
 			sets = append(sets, valueSet{"shown + " + name, append(slices.Clone(shown), name), false})
 		}
@@ -149,10 +156,10 @@ func valueSets(shown []string) []valueSet {
 }
 
 // worth is the row of a set but for its intervals, and N@3 on each slate.
-func (v *valueSet) worth(fits []orderFit, seed uint64) (EvidenceWorth, []float64, error) {
+func (v *valueSet) worth(ctx context.Context, fits []orderFit, seed uint64) (EvidenceWorth, []float64, error) {
 	row, all := EvidenceWorth{Values: v.name, Orders: map[string]float64{}}, []float64{}
 	for _, f := range fits {
-		model, err := v.fit(f.fitting, seed)
+		model, err := v.fit(ctx, f.fitting, seed)
 		if err != nil {
 			return row, nil, fmt.Errorf("order %s: %w", f.order, err)
 		}
@@ -167,9 +174,9 @@ func (v *valueSet) worth(fits []orderFit, seed uint64) (EvidenceWorth, []float64
 	return row, all, nil
 }
 
-func (v *valueSet) fit(cases []control.Case, seed uint64) (control.Ranker, error) {
+func (v *valueSet) fit(ctx context.Context, cases []control.Case, seed uint64) (control.Ranker, error) {
 	if v.trees {
-		return control.FitTrees(cases, control.TreesOptions{Features: v.features, Seed: rng.Hash(seed, rng.Key("worth"))})
+		return control.FitTrees(ctx, cases, control.TreesOptions{Features: v.features, Seed: rng.Hash(seed, rng.Key("worth"))})
 	}
 	return control.FitLinear(cases, control.LinearOptions{Features: v.features})
 }
