@@ -17,19 +17,17 @@ settings() { # CELL: what is set otherwise
     sft-no-midtraining) echo midtrain.epochs=0 ;;
     sft-half-width) echo model.hidden=64 model.intermediate=176 ;;
     sft-double-width) echo model.hidden=256 model.heads=8 model.kv_heads=8 model.intermediate=704 ;;
-    sft-fifth-of-slates) echo sft.user_share=0.08 ;;
-    sft-labels-alone) echo sft.teacher_epochs=0 sft.teacher_judges=false sft.teacher_trees=false ;;
-    sft-linear-teacher) echo sft.teacher_trees=false ;;
-    sft-all-users) echo sft.user_share=1 sft.epochs=1 sft.teacher_epochs=1 ;;
+    sft-fifth-of-slates) echo sft.user_share=0.2 ;;
+    sft-labels-alone) echo sft.teacher_epochs=0 sft.teacher_judges=false ;;
     sft-no-pointer) echo sft.pointer=false ;;
-    rl-group-16) echo rl.steps=250 rl.group=16 ;;
-    rl-naive) echo rl.steps=250 rl.reward=naive ;;
-    rl-auc) echo rl.steps=250 rl.metric=auc ;;
-    rl-credit-answer) echo rl.steps=250 rl.credit=answer ;;
-    rl-no-kl) echo rl.steps=250 rl.kl=0 ;;
-    rl-dr-grpo) echo rl.steps=250 rl.algorithm=dr-grpo rl.kl=0.015 ;;
-    rl-last) echo rl.steps=250 rl.average=0 rl.floor=0.02 ;;
-    rl-cold) echo rl.steps=250 rl.temperature=0.5 ;;
+    rl-group-16) echo rl.steps=375 rl.group=16 ;;
+    rl-naive) echo rl.steps=375 rl.reward=naive ;;
+    rl-auc) echo rl.steps=375 rl.metric=auc ;;
+    rl-credit-answer) echo rl.steps=375 rl.credit=answer ;;
+    rl-no-kl) echo rl.steps=375 rl.kl=0 ;;
+    rl-dr-grpo) echo rl.steps=375 rl.algorithm=dr-grpo rl.kl=0.015 ;;
+    rl-last) echo rl.steps=375 rl.average=0 rl.floor=0.02 ;;
+    rl-cold) echo rl.steps=375 rl.temperature=0.5 ;;
     *) echo "no cell $1" >&2; return 2 ;;
   esac
 }
@@ -48,7 +46,7 @@ cell() { # CELL
   "$out/gr2" run --data "$out/beauty" --out "$run" --preset small -c "$results/amazon.yaml" --seed "$seed" "${set[@]}" >"$run.txt"
 }
 
-for name in ${CELLS:-sft-no-evidence sft-text sft-no-score sft-no-midtraining sft-half-width sft-double-width sft-fifth-of-slates sft-labels-alone sft-linear-teacher sft-all-users sft-no-pointer rl-group-16 rl-naive rl-auc rl-credit-answer rl-no-kl rl-dr-grpo rl-last rl-cold}; do
+for name in ${CELLS:-sft-no-evidence sft-text sft-no-score sft-no-midtraining sft-half-width sft-double-width sft-fifth-of-slates sft-labels-alone sft-no-pointer rl-group-16 rl-naive rl-auc rl-credit-answer rl-no-kl rl-dr-grpo rl-last rl-cold}; do
   [ -f "$results/beauty-$name.json" ] && continue
   runs=()
   for seed in 1 2 3; do

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# What reinforcement learning adds: the incoming order, SFT (in the report of rl-from-sft), RL from SFT and RL from mid-training, all read by the ranking they write, with
+# What reinforcement learning adds: the incoming order, SFT (in the report of rl-from-sft), RL from SFT, SFT and RL where trees and not linear controls teach SFT
+# (rl-from-trees), and RL from mid-training, all read by the ranking they write, with
 # three seeds (or those in SEEDS), on the synthetic market, Amazon Beauty and Sports, and Beauty under a global time split (or those in
-# DATASETS). SFT learns from a teacher alone; sft-labels learns from its slates' labels after it, in as many epochs. A seed draws the run, and the market with it.
+# DATASETS). SFT learns from a teacher alone; sft-labels learns from labels after it, of about as many slates as
+# rl-from-sft has rewards of: what they are worth without RL. A seed draws the run, and the market with it.
 # CELLS names some of the cells. Each cell leaves its report, so that the script goes on where it was stopped; a new FOLDER begins anew. What is put
 # together, and the table, is of the seeds 1 2 3.
 # Usage: [GR2_DATA=...] experiments/rl_lift/run.sh [FOLDER]
@@ -55,14 +57,15 @@ cell() {
 }
 
 for dataset in ${DATASETS:-market beauty sports beauty-time}; do
-  for name in ${CELLS:-rl-from-sft rl-from-midtrain sft-labels}; do
-    steps=250 epochs=4
+  for name in ${CELLS:-rl-from-sft rl-from-trees rl-from-midtrain sft-labels}; do
+    steps=375 epochs=2
     if [ "$dataset" = market ]; then steps=200 epochs=12; fi
     case $name in
       rl-from-sft) settings=(--set rl.steps=$steps) ;;
+      rl-from-trees) settings=(--set rl.steps=$steps --set sft.teacher_trees=true) ;;
       rl-from-midtrain) settings=(--set rl.steps=$steps --set rl.from=midtrain --set rl.lr=0.001 --set rl.kl=0 --set rl.temperature=1) ;;
       sft-labels) settings=(--set sft.epochs=$epochs) ;;
-      *) echo "no cell $name: use rl-from-sft, rl-from-midtrain or sft-labels" >&2; exit 2 ;;
+      *) echo "no cell $name: use rl-from-sft, rl-from-trees, rl-from-midtrain or sft-labels" >&2; exit 2 ;;
     esac
     runs=()
     for seed in ${SEEDS:-1 2 3}; do
