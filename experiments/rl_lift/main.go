@@ -67,25 +67,27 @@ var lines = []line{
 	{"rl-from-sft", "bayes", "Bayes-optimal order"},
 }
 
-// changes are the cells of attribution.sh.
-var changes = []struct{ cell, title string }{
-	{"sft-no-evidence", "no evidence tokens"},
-	{"sft-text", "title and brand too, six items of history"},
-	{"sft-no-score", "no legacy score"},
-	{"sft-no-midtraining", "no mid-training"},
-	{"sft-half-width", "half the width"},
-	{"sft-double-width", "double the width"},
-	{"sft-fifth-of-slates", "a fifth of the slates"},
-	{"sft-labels-alone", "labels alone, no teacher"},
-	{"sft-no-pointer", "no head that points"},
-	{"rl-group-16", "G 16 instead of 4"},
-	{"rl-naive", "naive sum instead of `a`"},
-	{"rl-auc", "AUC instead of NDCG"},
-	{"rl-credit-answer", "credit by answer"},
-	{"rl-no-kl", "no KL"},
-	{"rl-dr-grpo", "advantages not divided by the deviation (and KL .015, for they are smaller)"},
-	{"rl-last", "the last weights instead of their mean, at a rate that falls to .02"},
-	{"rl-cold", "sampled at temperature .5"},
+// changes are the cells of attribution.sh, and what the teacher of run.sh's rl-from-trees changes.
+var changes = []line{
+	{"rl-from-trees", "sft", "trees for a teacher, not the linear controls"},
+	{"rl-from-trees", "rl", "trees for a teacher, not the linear controls"},
+	{"sft-no-evidence", "sft", "no evidence tokens"},
+	{"sft-text", "sft", "title and brand too, six items of history"},
+	{"sft-no-score", "sft", "no legacy score"},
+	{"sft-no-midtraining", "sft", "no mid-training"},
+	{"sft-half-width", "sft", "half the width"},
+	{"sft-double-width", "sft", "double the width"},
+	{"sft-fifth-of-slates", "sft", "a fifth of the slates"},
+	{"sft-labels-alone", "sft", "labels alone, no teacher"},
+	{"sft-no-pointer", "sft", "no head that points"},
+	{"rl-group-16", "rl", "G 16 instead of 4"},
+	{"rl-naive", "rl", "naive sum instead of `a`"},
+	{"rl-auc", "rl", "AUC instead of NDCG"},
+	{"rl-credit-answer", "rl", "credit by answer"},
+	{"rl-no-kl", "rl", "no KL"},
+	{"rl-dr-grpo", "rl", "advantages not divided by the deviation (and KL .015, for they are smaller)"},
+	{"rl-last", "rl", "the last weights instead of their mean, at a rate that falls to .02"},
+	{"rl-cold", "rl", "sampled at temperature .5"},
 }
 
 func main() {
@@ -249,7 +251,6 @@ func attribute() error {
 	columns := []string{"sasrec", "bpr", "blend", eval.AllOrders}
 	var out strings.Builder
 	for _, c := range changes {
-		policy, _, _ := strings.Cut(c.cell, "-")
 		r, err := read("beauty", c.cell)
 		if err != nil {
 			return err
@@ -257,11 +258,11 @@ func attribute() error {
 		if r == nil {
 			continue
 		}
-		fmt.Fprintf(&out, "| %s | %s | %s |", strings.ToUpper(policy), c.title, strings.Trim(fmt.Sprint(r.Seeds), "[]"))
+		fmt.Fprintf(&out, "| %s | %s | %s |", strings.ToUpper(c.policy), c.title, strings.Trim(fmt.Sprint(r.Seeds), "[]"))
 		for _, order := range columns {
-			row := r.Find(order, policy, eval.Conditional, "test")
+			row := r.Find(order, c.policy, eval.Conditional, "test")
 			if row == nil {
-				return fmt.Errorf("%s: no row of %s on the %s order", c.cell, policy, order)
+				return fmt.Errorf("%s: no row of %s on the %s order", c.cell, c.policy, order)
 			}
 			fmt.Fprintf(&out, " %s |", cellOf(row.OverOther, row.OtherSpread, "N@3"))
 		}

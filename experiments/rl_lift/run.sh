@@ -71,6 +71,7 @@ for dataset in ${DATASETS:-market beauty sports beauty-time}; do
     for seed in ${SEEDS:-1 2 3}; do
       cell "$dataset" "$name" "${settings[@]}"
       runs+=(--run "$out/$dataset-$seed-$name")
+      if [ "$name" = rl-from-trees ] && [ -d "$out/$dataset-$seed-rl-from-sft" ]; then runs+=(--against "$out/$dataset-$seed-rl-from-sft"); fi
     done
     if [ "${SEEDS:-1 2 3}" = "1 2 3" ]; then
       "$out/gr2" eval "${runs[@]}" >"$results/$dataset-$name.txt"

@@ -48,7 +48,7 @@ func (c Case) validate() error {
 	return nil
 }
 
-// usable are the cases that can teach, with what they say: gains are nil for the others.
+// usable are the cases that can teach, and their gains.
 func usable(cases []Case) (kept []Case, targets [][]float64, err error) {
 	for _, c := range cases {
 		if err := c.validate(); err != nil {

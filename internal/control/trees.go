@@ -45,7 +45,7 @@ type Trees struct {
 // the curvature (Chen and Guestrin, XGBoost, eqs. 5-7) on histograms of at most 256 bins,
 // leaf by leaf. Slates that lack a positive or a negative teach nothing and are left
 // out. The same cases in the same order give the same trees, whatever the number of
-// threads. Some ten thousand slates take a minute of a core; ctx ends it between trees.
+// threads. Ten thousand slates take some ten seconds of a core; ctx ends it between trees.
 func FitTrees(ctx context.Context, cases []Case, opt TreesOptions) (*Trees, error) {
 	if err := opt.complete(); err != nil {
 		return nil, err

@@ -33,7 +33,8 @@ type EvidenceWorth struct {
 
 // MeasureEvidence says what each value is worth on a run that has its slates and
 // statistics: first what prompts with these names show (nil for those of the run),
-// then all, then what trees make of the two, then one value more and one less, by what they add. It changes nothing of the run.
+// then all, then what trees make of the two, then one value more and one less, by
+// what they add. It changes nothing of the run.
 func MeasureEvidence(ctx context.Context, job *Job, names []string) ([]EvidenceWorth, error) {
 	if names == nil && job.Options.Prompt.Evidence {
 		names = job.Options.promptOptions().EvidenceNames
