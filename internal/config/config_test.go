@@ -58,20 +58,20 @@ func TestResolvedConfigurationReadsBack(t *testing.T) {
 }
 
 func TestWrongConfigurationIsNamed(t *testing.T) {
-	cases := []struct{ preset, setting, want string }{
+	cases := []struct{ preset, settings, want string }{
 		{"smal", "", `preset "smal" is unknown`},
 		{"small", "stf.lr=1", `did you mean "sft.lr"`},
 		{"small", "sft.epoch=1", `did you mean "sft.epochs"`},
 		{"small", "sft", "section.key=value"},
 		{"small", "sft.lr=fast", "sft.lr=fast"},
 		{"small", "slates.k=51", "slates.k is 51; use 2 to 50"},
-		{"small", "slates.orders=[sasrec, magic]", `slates.orders is "magic"`},
+		{"small", "slates.orders=[sasrec,magic]", `slates.orders is "magic"`},
 		{"small", "sft.orders=[logged]", `sft.orders is "logged"`},
 		{"small", "eval.decode=", "eval.decode"},
-		{"small", "sft.pointer=true", "sft.pointer needs sft.judge_layers above 0"},
-		{"small", "sft.teacher_judges=true", "sft.teacher_judges needs a teacher"},
-		{"small", "sft.teacher_trees=true", "sft.teacher_trees needs a teacher"},
-		{"small", "rl.lambda_judge=1", "rl.lambda_judge needs prompt.judge and sft.judge_layers"},
+		{"small", "sft.judge_layers=0", "sft.pointer needs sft.judge_layers above 0"},
+		{"small", "sft.teacher_epochs=0", "sft.teacher_judges needs a teacher"},
+		{"small", "sft.teacher_epochs=0", "sft.teacher_trees needs a teacher"},
+		{"small", "prompt.judge=false rl.lambda_judge=1", "rl.lambda_judge needs prompt.judge and sft.judge_layers"},
 		{"small", "sid.method=kmeans", `sid.method is "kmeans"; use one of rq-kmeans`},
 		{"small", "sid.assign=", "sid.assign is empty; use one of [nearest free"},
 		{"small", "sid.assign=greedy", `"greedy"`},
@@ -82,16 +82,12 @@ func TestWrongConfigurationIsNamed(t *testing.T) {
 		{"small", "sid.rqvae.levels=3", `no key "sid.rqvae.levels"`},
 	}
 	for _, c := range cases {
-		var settings []string
-		if c.setting != "" {
-			settings = []string{c.setting}
-		}
-		_, err := config.Load(c.preset, "", settings)
+		_, err := config.Load(c.preset, "", strings.Split(c.settings, " "))
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s %s: error %q, want one line with %q", c.preset, c.setting, err, c.want)
+			t.Errorf("%s %s: error %q, want one line with %q", c.preset, c.settings, err, c.want)
 		}
 		if fault.Exit(err) != 2 {
-			t.Errorf("%s %s: exit %d", c.preset, c.setting, fault.Exit(err))
+			t.Errorf("%s %s: exit %d", c.preset, c.settings, fault.Exit(err))
 		}
 	}
 }
@@ -106,7 +102,7 @@ func TestDifferencesNameKeysAndValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := config.Differences(o, changed)
-	if err != nil || !slices.Equal(got, []string{"sft.lr: 0.0006 -> 0.5", "slates.orders: [sasrec bpr blend] -> [bpr]"}) {
+	if err != nil || !slices.Equal(got, []string{"sft.lr: 0.002 -> 0.5", "slates.orders: [sasrec bpr blend] -> [bpr]"}) {
 		t.Errorf("%q, %v", got, err)
 	}
 	if same, err := config.Differences(o, o); err != nil || len(same) != 0 {
