@@ -34,7 +34,6 @@ settings() { # CELL: what is set otherwise
 
 cell() { # CELL
   local run=$out/beauty-$seed-$1 set=() changes
-  [ -f "$run/report.json" ] && return
   changes=$(settings "$1")
   for change in $changes; do set+=(--set "$change"); done
   if [ ! -d "$run" ]; then
@@ -47,7 +46,6 @@ cell() { # CELL
 }
 
 for name in ${CELLS:-sft-no-evidence sft-text sft-no-score sft-no-midtraining sft-half-width sft-double-width sft-fifth-of-slates sft-labels-alone sft-no-pointer rl-group-16 rl-naive rl-auc rl-credit-answer rl-no-kl rl-dr-grpo rl-last rl-cold}; do
-  [ -f "$results/beauty-$name.json" ] && continue
   runs=()
   for seed in 1 2 3; do
     cell "$name"

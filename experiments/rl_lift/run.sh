@@ -4,7 +4,7 @@
 # three seeds (or those in SEEDS), on the synthetic market, Amazon Beauty and Sports, and Beauty under a global time split (or those in
 # DATASETS). SFT learns from a teacher alone; sft-labels learns from labels after it, of about as many slates as
 # rl-from-sft has rewards of: what they are worth without RL. A seed draws the run, and the market with it.
-# CELLS names some of the cells. Each cell leaves its report, so that the script goes on where it was stopped; a new FOLDER begins anew. What is put
+# CELLS names some of the cells. FOLDER keeps the runs, and gr2 goes on where they were, or with what a changed setting touches; a new FOLDER begins anew. What is put
 # together, and the table, is of the seeds 1 2 3.
 # Usage: [GR2_DATA=...] experiments/rl_lift/run.sh [FOLDER]
 set -euo pipefail
@@ -29,7 +29,7 @@ place() {
 # base DATASET: the stages that all cells of the seed share, up to SFT.
 base() {
   run=$out/$1-$seed-sft
-  [ -f "$run/sft/stage.json" ] || "$out/gr2" train sft --data "$data" --out "$run" --preset $preset -c "$config" --seed "$seed" ${protocol[@]+"${protocol[@]}"}
+  "$out/gr2" train sft --data "$data" --out "$run" --preset $preset -c "$config" --seed "$seed" ${protocol[@]+"${protocol[@]}"}
 }
 
 # cell DATASET NAME SETTINGS...: one run, on these stages.
@@ -37,7 +37,6 @@ cell() {
   local dataset=$1 name=$2 preset=small config=$results/amazon.yaml protocol=()
   local result=$results/$dataset-seed-$seed-$name.json run
   shift 2
-  if [ -f "$result" ] && [ -d "$out/$dataset-$seed-$name" ]; then return; fi
   case $dataset in
     market) preset=nano config=$results/market.yaml ;;
     beauty-time) protocol=(--set data.protocol=time) ;;

@@ -70,6 +70,14 @@ func (b *Buckets) Names() []string {
 	return out
 }
 
+// ReadsScores says whether codes tell of legacy scores: scoreGap is among the
+// features, and the slates that b was fitted on had scores.
+func (b *Buckets) ReadsScores() bool {
+	return slices.ContainsFunc(b.Features, func(f Bucket) bool {
+		return f.Name == names[scoreGap] && len(f.Cuts) > 0
+	})
+}
+
 // Code is the bucket of each of b's features for one row of Raw.
 func (b *Buckets) Code(row []float32) []uint8 {
 	out := make([]uint8, len(b.Features))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gr2/gr2/api"
@@ -12,8 +13,9 @@ import (
 )
 
 // Resolve turns a request into the terms of the catalog. A candidate that the
-// catalog does not know is an *api.FieldError; a visit to such an item is left
-// out and counted. Missing times are filled in as api.Slate says; a request
+// catalog does not know is an *api.FieldError, and so are candidates without
+// scores where the policy reads them; a visit to an unknown item is left out
+// and counted. Missing times are filled in as api.Slate says; a request
 // without any is one directly behind the log that the evidence was counted on.
 func (r *Reranker) Resolve(s *api.Slate) (slate market.Slate, unknown int, err error) {
 	if err := s.Check(); err != nil {
@@ -30,6 +32,9 @@ func (r *Reranker) Resolve(s *api.Slate) (slate market.Slate, unknown int, err e
 		}
 		slate.Candidates[i] = market.Candidate{Item: item, Score: c.Score}
 	}
+	if err := r.checkScores(s.Candidates); err != nil {
+		return slate, 0, err
+	}
 	for _, v := range s.History {
 		item, ok := r.parts.Catalog.Lookup(v.Item)
 		if !ok {
@@ -45,6 +50,18 @@ func (r *Reranker) Resolve(s *api.Slate) (slate market.Slate, unknown int, err e
 		slate.Grades = append(slate.Grades, uint8(g))
 	}
 	return slate, unknown, nil
+}
+
+// checkScores refuses candidates that all lack a score when prompts show how
+// scores differ: equal scores would rank, and worse than measured.
+func (r *Reranker) checkScores(candidates []api.Candidate) error {
+	if !r.opt.Evidence || len(candidates) < 2 || !r.parts.Buckets.ReadsScores() {
+		return nil
+	}
+	if slices.ContainsFunc(candidates, func(c api.Candidate) bool { return c.Score != 0 }) {
+		return nil
+	}
+	return &api.FieldError{Field: "candidates[0].score", Message: "no candidate has one, and this policy reads the scores of the ranker before it (scoreGap in prompt.evidence_names): send them in the unit of its training slates, or train without scoreGap"}
 }
 
 // Prepare resolves a request and returns the function that answers it, on any

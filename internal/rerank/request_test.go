@@ -8,7 +8,9 @@ import (
 	"testing"
 
 	"github.com/gr2/gr2/api"
+	"github.com/gr2/gr2/internal/lm"
 	"github.com/gr2/gr2/internal/market"
+	"github.com/gr2/gr2/internal/prompt"
 )
 
 func TestResolve(t *testing.T) {
@@ -52,6 +54,28 @@ func TestResolveRefuses(t *testing.T) {
 		var fe *api.FieldError
 		if !errors.As(err, &fe) || fe.Field != c.field || !strings.Contains(fe.Message, c.want) {
 			t.Errorf("want %s: ...%s..., got %v", c.field, c.want, err)
+		}
+	}
+}
+
+// A policy whose training slates had scores needs those of a request; one that
+// knew none does not.
+func TestScoresAreAskedForWhereTheyAreRead(t *testing.T) {
+	w := newWorld(t, 1, func(o *prompt.Options, _ *lm.Config) { o.EvidenceNames = append(o.EvidenceNames, "scoreGap") })
+	scoreless := &api.Slate{Candidates: []api.Candidate{{Item: "i001"}, {Item: "i002"}}}
+	scored := &api.Slate{Candidates: []api.Candidate{{Item: "i001"}, {Item: "i002", Score: -1}}}
+	one := &api.Slate{Candidates: []api.Candidate{{Item: "i001"}}}
+	gap := &w.parts.Buckets.Features[len(w.parts.Buckets.Features)-1]
+	for _, c := range []struct {
+		cuts   []float32
+		slate  *api.Slate
+		refuse bool
+	}{{nil, scoreless, false}, {[]float32{1, 2}, scoreless, true}, {[]float32{1, 2}, scored, false}, {[]float32{1, 2}, one, false}} {
+		gap.Cuts = c.cuts
+		_, _, err := w.reranker(t, Generate).Resolve(c.slate)
+		var fe *api.FieldError
+		if refused := errors.As(err, &fe) && fe.Field == "candidates[0].score"; refused != c.refuse || err != nil && !refused {
+			t.Errorf("cuts %v, %d candidates, the last with score %g: %v", c.cuts, len(c.slate.Candidates), c.slate.Candidates[len(c.slate.Candidates)-1].Score, err)
 		}
 	}
 }
