@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # What bfloat16 in training and weights of eight bits in use cost: the demo with three seeds (or those in SEEDS).
+# What is committed is of the preset nano at the commit in made.txt: check that out to make it again; a newer tree measures its own preset.
 # Usage: experiments/precision/run.sh [FOLDER]; about ten minutes on 2 cores.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

@@ -1,7 +1,8 @@
 // Command rl_lift prints the tables of the experiment from the combined reports
-// that run.sh and attribution.sh have left in its folder:
+// that run.sh and attribution.sh have left in its folder, and puts those of all
+// incoming orders together into the README:
 //
-//	go run ./experiments/rl_lift
+//	go run ./experiments/rl_lift > experiments/rl_lift/table.md
 package main
 
 import (
@@ -99,6 +100,9 @@ func main() {
 		}
 	}
 	if err := attribute(); err != nil {
+		log.Fatal(err)
+	}
+	if err := updateReadme("README.md"); err != nil {
 		log.Fatal(err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,12 +23,12 @@ import (
 	"github.com/gr2/gr2/api"
 )
 
-// served is a finished run with some slates of its market.
-func served(t *testing.T) (run string, slates []api.Slate) {
+// served is a finished run, with these flags, and some slates of its market.
+func served(t *testing.T, more ...string) (run string, slates []api.Slate) {
 	t.Helper()
 	data := synthetic(t)
 	run = filepath.Join(t.TempDir(), "run")
-	gr2(t, runArgs(data, run)...)
+	gr2(t, runArgs(data, run, more...)...)
 	zip, err := gzip.NewReader(bytes.NewReader(content(t, data, "slates.jsonl.gz")))
 	if err != nil {
 		t.Fatal(err)
@@ -129,6 +130,50 @@ func TestServerAnswersAsTheCommandLineDoes(t *testing.T) {
 	stop(t, cmd)
 	if err := client.Ready(t.Context()); err == nil {
 		t.Error("the server is still there")
+	}
+}
+
+// TestPolicyOfThePresets: what the presets train and tiny.yaml leaves out, trees
+// for a teacher, judgements below the top and a head that points, is sealed,
+// opened and read by the ranking that it writes.
+func TestPolicyOfThePresets(t *testing.T) {
+	var set []string
+	for _, s := range []string{
+		"model.layers=2", "model.hidden=32", "sft.teacher_epochs=1", "sft.teacher_trees=true", "sft.teacher_judges=true",
+		"sft.judge_layers=-1", "sft.pointer=true", "eval.decode=generate", "prompt.evidence_names=[co,recent30,scoreGap]",
+	} {
+		set = append(set, "--set", s)
+	}
+	run, slates := served(t, set...)
+	var card struct {
+		Mode        string
+		JudgeLayers int `json:"judge_layers"`
+	}
+	if err := json.Unmarshal(content(t, run, "prompt.json"), &card); err != nil || card.Mode != "generate" || card.JudgeLayers != 1 {
+		t.Errorf("the card says %+v (%v), want generate and 1 of 2 layers", card, err)
+	}
+	for i, r := range answers(t, run, slates) {
+		order := slices.Sorted(slices.Values(r.Order))
+		for place, c := range order {
+			if c != place {
+				t.Fatalf("slate %d: order %v is no permutation", i, r.Order)
+			}
+		}
+		if len(order) != len(slates[i].Candidates) || r.Fallback || r.Tokens.Output == 0 {
+			t.Errorf("slate %d: %+v, want a written ranking of %d", i, r, len(slates[i].Candidates))
+		}
+	}
+	for i := range slates[0].Candidates {
+		slates[0].Candidates[i].Score = 0
+	}
+	line, err := json.Marshal(slates[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := process(t, "rerank", "--run", run)
+	cmd.Stdin = bytes.NewReader(line)
+	if said := fails(t, cmd, 2); !strings.Contains(said, "scoreGap") {
+		t.Errorf("a slate without scores: %q", said)
 	}
 }
 

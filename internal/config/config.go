@@ -74,6 +74,7 @@ func Change(o pipeline.Options, settings []string) (pipeline.Options, error) {
 			return o, err
 		}
 	}
+	o.Resolve()
 	return o, o.Validate()
 }
 
@@ -127,6 +128,7 @@ func Read(b []byte, from string) (pipeline.Options, error) {
 	if err := merge(&o, b, from); err != nil {
 		return o, err
 	}
+	o.Resolve()
 	return o, o.Validate()
 }
 

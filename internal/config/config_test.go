@@ -22,6 +22,24 @@ func TestPresetsLoad(t *testing.T) {
 	}
 }
 
+// TestExperimentsResolve: every configuration of an experiment still composes
+// with the preset that its script names.
+func TestExperimentsResolve(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "experiments", "*", "*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no configurations: %v", err)
+	}
+	for _, file := range files {
+		preset := "nano"
+		if strings.Contains(filepath.Base(file), "amazon") {
+			preset = "small"
+		}
+		if _, err := config.Load(preset, file, nil); err != nil {
+			t.Errorf("%s over %s: %v", file, preset, err)
+		}
+	}
+}
+
 func TestLaterSourcesWin(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "gr2.yaml")
 	if err := os.WriteFile(file, []byte("seed: 5\nsft:\n  lr: 0.25\n  epochs: 7\n"), 0o644); err != nil {
@@ -68,7 +86,9 @@ func TestWrongConfigurationIsNamed(t *testing.T) {
 		{"small", "slates.orders=[sasrec,magic]", `slates.orders is "magic"`},
 		{"small", "sft.orders=[logged]", `sft.orders is "logged"`},
 		{"small", "eval.decode=", "eval.decode"},
-		{"small", "sft.judge_layers=0", "sft.pointer needs sft.judge_layers above 0"},
+		{"small", "sft.judge_layers=0", "sft.pointer needs sft.judge_layers other than 0; or set sft.pointer=false"},
+		{"small", "model.architecture=Qwen3ForCausalLM", "sft.pointer needs a model.architecture other than Qwen3ForCausalLM; or"},
+		{"small", "sft.judge_layers=-4", "sft.judge_layers is -4; use 0 to 3"},
 		{"small", "sft.teacher_epochs=0", "sft.teacher_judges needs a teacher"},
 		{"small", "sft.teacher_epochs=0", "sft.teacher_trees needs a teacher"},
 		{"small", "prompt.judge=false rl.lambda_judge=1", "rl.lambda_judge needs prompt.judge and sft.judge_layers"},

@@ -131,8 +131,8 @@ type SFTOptions struct {
 	// others random negatives stand before them and carry no loss, so that the
 	// policy also learns the next choice after a wrong one.
 	FirstShare float64 `yaml:"first_share" json:"first_share"`
-	// TeacherEpochs is how many epochs learn rankings drawn from the teacher, a control
-	// fitted on the training slates; TeacherShare is the share of examples that do so
+	// TeacherEpochs is how many of the epochs, the first, learn rankings drawn from the
+	// teacher, a control fitted on the training slates; TeacherShare is the share of examples that do so
 	// afterwards. 0 and 0 learn from labels alone.
 	TeacherEpochs int     `yaml:"teacher_epochs" json:"teacher_epochs"`
 	TeacherShare  float64 `yaml:"teacher_share" json:"teacher_share"`
@@ -150,8 +150,9 @@ type SFTOptions struct {
 	LambdaOutput float64 `yaml:"lambda_output" json:"lambda_output"`
 	// LambdaJudge weighs the judgement asked at each candidate's line.
 	LambdaJudge float64 `yaml:"lambda_judge" json:"lambda_judge"`
-	// JudgeLayers are the layers below the judgements; 0 is all. The layers
-	// above learn to write the ranking from what the judgements know.
+	// JudgeLayers are the layers below the judgements; 0 is all, -1 all but the
+	// top one (Resolve makes it a count). The layers above learn to write the
+	// ranking from what the judgements know.
 	JudgeLayers int `yaml:"judge_layers" json:"judge_layers"`
 	// UserShare of the users whose sequences mid-training does not read give their
 	// slates to SFT; the others' are left to reinforcement learning, for the
@@ -182,10 +183,33 @@ func (c *checker) judgements(o *Options) {
 	if o.SFT.TeacherJudges && (!asked || !taught) {
 		c.fail("sft.teacher_judges needs a teacher (sft.teacher_epochs or sft.teacher_share) and judgements (prompt.judge and sft.lambda_judge above 0)")
 	}
-	if o.SFT.Pointer && (o.SFT.JudgeLayers == 0 || !asked || o.Prompt.NumberAt == prompt.NumberStart ||
-		o.Model.Architecture == lm.Qwen3 || o.Model.Hidden < lm.MinPointing*o.Model.Heads) {
-		c.fail("sft.pointer needs sft.judge_layers above 0, prompt.judge, sft.lambda_judge above 0, prompt.number_at end or both, and a model other than %s with heads at least %d wide",
-			lm.Qwen3, lm.MinPointing)
+	if o.SFT.Pointer {
+		c.pointer(o, asked)
+	}
+}
+
+// pointer names what a pointing head lacks, and the way without one.
+func (c *checker) pointer(o *Options, asked bool) {
+	for _, need := range []struct {
+		unmet bool
+		what  string
+	}{
+		{o.SFT.JudgeLayers == 0, "sft.judge_layers other than 0"},
+		{!asked, "prompt.judge and sft.lambda_judge above 0"},
+		{o.Prompt.NumberAt == prompt.NumberStart, "prompt.number_at end or both"},
+		{o.Model.Architecture == lm.Qwen3, "a model.architecture other than " + lm.Qwen3},
+		{o.Model.Hidden < lm.MinPointing*o.Model.Heads, fmt.Sprintf("heads at least %d wide (model.hidden over model.heads)", lm.MinPointing)},
+	} {
+		if need.unmet {
+			c.fail("sft.pointer needs %s; or set sft.pointer=false, and eval.decode=judge where the written ranking is worse", need.what)
+		}
+	}
+}
+
+// Resolve replaces what counts from the end by what it stands for.
+func (o *Options) Resolve() {
+	if j := &o.SFT.JudgeLayers; *j < 0 && *j > -o.Model.Layers {
+		*j += o.Model.Layers
 	}
 }
 

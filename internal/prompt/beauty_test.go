@@ -59,7 +59,7 @@ func (hashCodes) Code(item int32) []uint8 {
 }
 
 // TestBeautyTokenCosts logs what every part of a prompt costs on real items
-// (10 candidates, 8 visits), and holds the budget that presets are made for.
+// (10 candidates, 8 visits), and holds a prompt without codes to a budget.
 func TestBeautyTokenCosts(t *testing.T) {
 	catalog := beautyCatalog(t)
 	all := Options{
