@@ -125,13 +125,15 @@ func read(dataset, cell string) (*eval.Report, error) {
 }
 
 func print(name, title string, targets []target) error {
-	cells := map[string]*eval.Report{}
+	cells, shown := map[string]*eval.Report{}, map[string]*eval.Report{}
 	for _, l := range lines {
-		r, err := read(name, l.cell)
-		if err != nil {
+		var err error
+		if cells[l.cell], err = read(name, l.cell); err != nil {
 			return err
 		}
-		cells[l.cell] = r
+		if shown[l.cell], err = read(name, l.cell+"-shown"); err != nil {
+			return err
+		}
 	}
 	first := cells["rl-from-sft"]
 	if first == nil {
@@ -141,7 +143,7 @@ func print(name, title string, targets []target) error {
 	if all := orders(first); len(all) > 1 && !slices.Contains(all, eval.AllOrders) {
 		fmt.Println("\nPut together by an earlier version: intervals are the mean bounds of each seed's own, which are wider.")
 	}
-	fmt.Printf("\n| incoming order | n | policy | seeds | R@1 | R@3 | N@3 | N@3 over the linear control | N@3 over SFT |\n|---|---|---|---|---|---|---|---|---|\n")
+	fmt.Printf("\n| incoming order | n | policy | seeds | R@1 | R@3 | N@3 | N@3 over the linear control | over that on what prompts show | N@3 over SFT |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, order := range orders(first) {
 		for _, l := range lines {
 			r := cells[l.cell]
@@ -156,7 +158,8 @@ func print(name, title string, targets []target) error {
 			for _, m := range metrics {
 				fmt.Printf(" %s |", cellOf(row.Lift, row.Spread, m))
 			}
-			fmt.Printf(" %s | %s |\n", cellOf(row.OverRival, row.RivalSpread, "N@3"), cellOf(row.OverBefore, row.BeforeSpread, "N@3"))
+			over := sameRow(shown[l.cell], row)
+			fmt.Printf(" %s | %s | %s |\n", cellOf(row.OverRival, row.RivalSpread, "N@3"), cellOf(over.OverRival, over.RivalSpread, "N@3"), cellOf(row.OverBefore, row.BeforeSpread, "N@3"))
 		}
 		if err := printTrees(name, order); err != nil {
 			return err
@@ -169,7 +172,7 @@ func print(name, title string, targets []target) error {
 				name  string
 				lifts [3]float64
 			}{{"gate", t.gate}, {"aim", t.aim}, {"ceiling of feature models on Beauty", t.ceiling}} {
-				fmt.Printf("| %s | | *%s* | | %+g | %+g | %+g | | |\n", order, g.name, g.lifts[0], g.lifts[1], g.lifts[2])
+				fmt.Printf("| %s | | *%s* | | %+g | %+g | %+g | | | |\n", order, g.name, g.lifts[0], g.lifts[1], g.lifts[2])
 			}
 		}
 	}
@@ -212,7 +215,7 @@ func printTrees(dataset, order string) error {
 		mean, spread := meanAndDeviation(lifts[m])
 		fmt.Printf(" %+.1f ±%.1f |", mean, spread)
 	}
-	fmt.Print(" | |\n")
+	fmt.Print(" | | |\n")
 	return nil
 }
 
@@ -235,6 +238,17 @@ func orders(r *eval.Report) []string {
 		}
 	}
 	return all
+}
+
+// sameRow is a row as another report of the same runs has it, empty without one.
+func sameRow(r *eval.Report, like *eval.Row) (row eval.Row) {
+	if r == nil {
+		return row
+	}
+	if found := r.Find(like.Order, like.Policy, like.Slice, like.Split); found != nil {
+		row = *found
+	}
+	return row
 }
 
 func cellOf(lifts map[string]eval.Lift, spread map[string]float64, metric string) string {

@@ -44,8 +44,8 @@ func updateReadme(file string) error {
 // summary is the table of what the data sets with several orders have of them all.
 func summary() (string, error) {
 	rows := []string{
-		"| data | policy | R@1 | R@3 | N@3 | N@3 over the linear control | N@3 over SFT |",
-		"|---|---|---|---|---|---|---|",
+		"| data | policy | R@1 | R@3 | N@3 | N@3 over the linear control | over that on what prompts show | N@3 over SFT |",
+		"|---|---|---|---|---|---|---|---|",
 	}
 	for _, d := range datasets {
 		for _, l := range shown {
@@ -64,7 +64,11 @@ func summary() (string, error) {
 			for _, m := range metrics {
 				cells = append(cells, cellOf(row.Lift, nil, m))
 			}
-			cells = append(cells, cellOf(row.OverRival, nil, "N@3"), cellOf(row.OverBefore, nil, "N@3"))
+			other, err := read(d.name, l.cell+"-shown")
+			if err != nil {
+				return "", err
+			}
+			cells = append(cells, cellOf(row.OverRival, nil, "N@3"), cellOf(sameRow(other, row).OverRival, nil, "N@3"), cellOf(row.OverBefore, nil, "N@3"))
 			rows = append(rows, "| "+strings.Join(cells, " | ")+" |")
 		}
 	}

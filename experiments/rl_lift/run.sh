@@ -55,6 +55,17 @@ cell() {
   mv "$result.part" "$result"
 }
 
+# combined FILE FLAGS...: the runs of all seeds together, over the linear control and over that on what prompts show.
+combined() {
+  local file=$1
+  shift
+  "$out/gr2" eval "$@" >"$file.txt"
+  "$out/gr2" eval "$@" --over control/linear-shown --json >"$file-shown.json.part"
+  "$out/gr2" eval "$@" --json >"$file.json.part"
+  mv "$file-shown.json.part" "$file-shown.json"
+  mv "$file.json.part" "$file.json"
+}
+
 for dataset in ${DATASETS:-market beauty sports beauty-time}; do
   for name in ${CELLS:-rl-from-sft rl-from-trees rl-from-midtrain sft-labels}; do
     steps=375 epochs=2
@@ -73,9 +84,7 @@ for dataset in ${DATASETS:-market beauty sports beauty-time}; do
       if [ "$name" = rl-from-trees ] && [ -d "$out/$dataset-$seed-rl-from-sft" ]; then runs+=(--against "$out/$dataset-$seed-rl-from-sft"); fi
     done
     if [ "${SEEDS:-1 2 3}" = "1 2 3" ]; then
-      "$out/gr2" eval "${runs[@]}" >"$results/$dataset-$name.txt"
-      "$out/gr2" eval "${runs[@]}" --json >"$results/$dataset-$name.json.part"
-      mv "$results/$dataset-$name.json.part" "$results/$dataset-$name.json"
+      combined "$results/$dataset-$name" "${runs[@]}"
     fi
   done
   { git rev-parse HEAD; go version; grep -m1 'model name' /proc/cpuinfo || true; nproc; date -u +%F; } >"$results/made-$dataset.txt"

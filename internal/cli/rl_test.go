@@ -103,6 +103,9 @@ func TestRLRun(t *testing.T) {
 	if over := "lift over the same policy in the other runs"; !strings.Contains(string(gr2(t, "eval", "--run", out, "--against", out)), over) {
 		t.Errorf("the table of gr2 eval --against has no %s", over)
 	}
+	if over := "lift over control/linear-shown"; !strings.Contains(string(gr2(t, "eval", "--run", out, "--over", "control/linear-shown")), over) {
+		t.Errorf("the table of gr2 eval --over has no %s", over)
+	}
 	if err := os.Remove(filepath.Join(out, "eval", "rankings.jsonl.gz")); err != nil {
 		t.Fatal(err)
 	}

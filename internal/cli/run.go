@@ -186,6 +186,7 @@ func newTrain(e *env) *cobra.Command {
 
 func newEval(e *env) *cobra.Command {
 	var runs, against []string
+	var over string
 	var probe bool
 	cmd := &cobra.Command{
 		Use:   "eval",
@@ -197,15 +198,18 @@ much the lifts vary between them.
 --against compares every policy with itself in runs of another configuration, on
 the same test slates, by seed: what a change of the recipe did in these runs.
 
+--over compares every policy with another policy of the runs than the linear control.
+
 --probe prints what a good table can hide instead: how often the policy copies the
 order shown, what shuffling and reversing it changes, what partial credit would pay
 for invalid answers, and whether labels or item numbers leak.`,
 		Example: `  gr2 eval --run runs/beauty
   gr2 eval --run runs/beauty --probe
   gr2 eval --run runs/beauty-1 --run runs/beauty-2 --run runs/beauty-3
-  gr2 eval --run runs/no-evidence --against runs/beauty`,
+  gr2 eval --run runs/no-evidence --against runs/beauty
+  gr2 eval --run runs/beauty --over control/linear-shown`,
 		RunE: func(*cobra.Command, []string) error {
-			report, err := readReports(runs, against)
+			report, err := readReports(runs, against, over)
 			if err != nil {
 				return err
 			}
@@ -221,13 +225,15 @@ for invalid answers, and whether labels or item numbers leak.`,
 	cmd.Flags().BoolVar(&probe, "probe", false, "print the probes of the policy")
 	cmd.Flags().StringArrayVar(&runs, "run", nil, "run folder; repeat it for runs of other seeds")
 	cmd.Flags().StringArrayVar(&against, "against", nil, "run folder of another configuration to compare with; repeat it as --run")
+	cmd.Flags().StringVar(&over, "over", "", "policy that the others are compared with (default control/linear)")
 	must(cmd.MarkFlagRequired("run"))
 	return cmd
 }
 
-// readReports reads one report, or puts several together.
-func readReports(runs, against []string) (*eval.Report, error) {
-	if len(runs) == 1 && len(against) == 0 {
+// readReports reads one report, or puts together what takes the rankings behind
+// them: several runs, or other comparisons.
+func readReports(runs, against []string, over string) (*eval.Report, error) {
+	if len(runs) == 1 && len(against) == 0 && over == "" {
 		return pipeline.ReadReport(runs[0])
 	}
 	read, err := readRuns(runs)
@@ -238,7 +244,7 @@ func readReports(runs, against []string) (*eval.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	return eval.Combine(read, others)
+	return eval.Combine(read, others, over)
 }
 
 func readRuns(roots []string) ([]eval.Run, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/gr2/gr2/internal/fault"
 )
@@ -26,9 +27,11 @@ type Run struct {
 // Where there are several orders, rows of AllOrders have the means over them. Probes
 // stand by seed.
 //
+// rival is the policy that OverRival compares with; "" is that of the reports.
+//
 // others are runs of another configuration, with the same seeds and test slates
 // (none: nil); OverOther is what a policy adds to itself in these.
-func Combine(runs, others []Run) (*Report, error) {
+func Combine(runs, others []Run, rival string) (*Report, error) {
 	runs = slices.SortedFunc(slices.Values(runs), func(a, b Run) int { return cmp.Compare(a.Report.Seed, b.Report.Seed) })
 	others, err := matched(runs, others)
 	if err != nil {
@@ -40,7 +43,10 @@ func Combine(runs, others []Run) (*Report, error) {
 		}
 	}
 	first := runs[0].Report
-	all := &Report{Schema: Schema, Probes: map[string]any{}, Seed: first.Seed, Rival: first.Rival}
+	if rival != "" && !slices.Contains(policiesOf(first.Rows), rival) {
+		return nil, fault.Usagef("%s has no policy %q to compare with; use one of %s", runs[0].Name, rival, strings.Join(policiesOf(first.Rows), ", "))
+	}
+	all := &Report{Schema: Schema, Probes: map[string]any{}, Seed: first.Seed, Rival: cmp.Or(rival, first.Rival)}
 	for _, run := range runs {
 		r := run.Report
 		switch {
@@ -149,6 +155,16 @@ func ordersOf(rows []Row) []string {
 	for _, row := range rows {
 		if !slices.Contains(all, row.Order) {
 			all = append(all, row.Order)
+		}
+	}
+	return all
+}
+
+func policiesOf(rows []Row) []string {
+	var all []string
+	for _, row := range rows {
+		if row.Policy != Oracle && !slices.Contains(all, row.Policy) {
+			all = append(all, row.Policy)
 		}
 	}
 	return all

@@ -82,7 +82,7 @@ func drawn(order, prefix string, users, each int, seed uint64) []Ranked {
 
 func combined(t *testing.T, runs, others []Run) *Report {
 	t.Helper()
-	all, err := Combine(runs, others)
+	all, err := Combine(runs, others, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,6 +268,26 @@ func TestCombineComparesWithOtherRuns(t *testing.T) {
 	}
 }
 
+// Another rival than that of the reports is measured, or refused by name.
+func TestCombineComparesWithAnyPolicy(t *testing.T) {
+	run := measured(t, 1, drawn("logged", "u", 50, 1, 1))
+	all, err := Combine([]Run{run}, nil, "rl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sft, rl := all.Find("logged", "sft", Conditional, "test"), all.Find("logged", "rl", Conditional, "test")
+	want := sft.Metrics["R@1"]/rl.Metrics["R@1"] - 1
+	if lift := sft.OverRival["R@1"]; all.Rival != "rl" || want == 0 || !near(lift.Value, want) || lift.Low > want || lift.High < want {
+		t.Errorf("sft over %s: %+v, want %g", all.Rival, lift, want)
+	}
+	if rl.OverRival != nil {
+		t.Errorf("rl is compared with itself: %v", rl.OverRival)
+	}
+	if _, err := Combine([]Run{run}, nil, "gone"); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), `no policy "gone" to compare with; use one of incoming, `) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestCombineRefusesRunsThatDiffer(t *testing.T) {
 	slates := func() []Ranked { return drawn("logged", "u", 5, 1, 1) }
 	first := func() Run { return measured(t, 1, slates()) }
@@ -282,7 +302,7 @@ func TestCombineRefusesRunsThatDiffer(t *testing.T) {
 		"different versions":                second(func(r *Report) { r.Rival = "" }),
 		"only one of the runs with seed 1":  first(),
 	} {
-		if _, err := Combine([]Run{first(), other}, nil); fault.KindOf(err) != fault.Input || !strings.Contains(err.Error(), want) {
+		if _, err := Combine([]Run{first(), other}, nil, ""); fault.KindOf(err) != fault.Input || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
@@ -296,7 +316,7 @@ func TestCombineRefusesRunsThatDiffer(t *testing.T) {
 		`test slate "u4-0" of the logged`:       {measured(t, 1, lacking)},
 		"run-1 has 5 test slates and run-1 4":   {measured(t, 1, slates()[:4])},
 	} {
-		if _, err := Combine([]Run{first()}, others); fault.KindOf(err) != fault.Input || !strings.Contains(err.Error(), want) {
+		if _, err := Combine([]Run{first()}, others, ""); fault.KindOf(err) != fault.Input || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
@@ -306,7 +326,7 @@ func TestCombineRefusesRunsThatDiffer(t *testing.T) {
 	} {
 		run := first()
 		spoil(&run)
-		if _, err := Combine([]Run{run, second(func(*Report) {})}, nil); fault.KindOf(err) != fault.Corrupt || !strings.Contains(err.Error(), want) {
+		if _, err := Combine([]Run{run, second(func(*Report) {})}, nil, ""); fault.KindOf(err) != fault.Corrupt || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
