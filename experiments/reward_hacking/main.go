@@ -24,7 +24,7 @@ type step struct {
 	Draws   int // 0 in rows of validations
 	Valid   float64
 	Reward  struct{ Total float64 }
-	Ranking struct{ AUC, Copied, Perfect float64 }
+	Ranking struct{ AUC, Copied, Perfect, Idle float64 }
 }
 
 // curve is a figure: a number of a step.
@@ -36,6 +36,7 @@ type curve struct {
 var (
 	copied  = curve{"copy rate (valid answers)", func(s *step) float64 { return s.Ranking.Copied }}
 	perfect = curve{"a copy is right", func(s *step) float64 { return s.Ranking.Perfect }}
+	idle    = curve{"betters nothing (valid answers)", func(s *step) float64 { return s.Ranking.Idle }}
 	valid   = curve{"valid answers", func(s *step) float64 { return s.Valid }}
 	auc     = curve{"AUC (valid answers)", func(s *step) float64 { return s.Ranking.AUC }}
 	reward  = curve{"reward", func(s *step) float64 { return s.Reward.Total }}
@@ -51,8 +52,8 @@ type part struct {
 var parts = []part{
 	{"form", "synthetic market, free decoding, slates of 5", 10, []curve{copied, valid, auc, reward}},
 	{"copy", "synthetic market, under the grammar, slates of 10", 25, []curve{copied, perfect, auc, reward}},
-	{"copy-beauty", "Amazon Beauty, under the grammar", 25, []curve{copied, perfect, auc, reward}},
-	{"copy-sports", "Amazon Sports and Outdoors, under the grammar", 25, []curve{copied, perfect, auc, reward}},
+	{"copy-beauty", "Amazon Beauty, under the grammar", 25, []curve{copied, perfect, idle, auc, reward}},
+	{"copy-sports", "Amazon Sports and Outdoors, under the grammar", 25, []curve{copied, perfect, idle, auc, reward}},
 }
 
 func main() {
