@@ -52,5 +52,7 @@ for seed in ${SEEDS:-1 2 3}; do
   done
 done
 go run ./experiments/reward_hacking >"$results/table.txt"
-{ git rev-parse HEAD; go version; grep -m1 'model name' /proc/cpuinfo || true; nproc; date -u +%F; } >"$results/made.txt"
+for part in ${PARTS:-form copy copy-beauty copy-sports}; do
+  { git rev-parse HEAD; go version; grep -m1 'model name' /proc/cpuinfo || true; nproc; date -u +%F; } >"$results/made-$part.txt"
+done
 cat "$results/table.txt"
