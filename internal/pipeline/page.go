@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -163,7 +164,7 @@ func addCurves(root string, d *report.Data) error {
 			for _, c := range curves {
 				switch {
 				case c.Metric == alarmMetric:
-					d.Limits = append(d.Limits, alarmLimit(c))
+					d.Limits = append(d.Limits, alarmLimits(c)...)
 				case shownCurve(c.Metric):
 					d.Curves = append(d.Curves, c)
 				}
@@ -180,12 +181,17 @@ func addCurves(root string, d *report.Data) error {
 // alarmMetric stands in the logs where reward and validation part.
 const alarmMetric = "alarm"
 
-func alarmLimit(c report.Curve) string {
-	steps := make([]string, len(c.Points))
-	for i, p := range c.Points {
-		steps[i] = fmt.Sprint(p.X)
+// alarmLimits has a line for each kind of alarm.
+func alarmLimits(c report.Curve) (limits []string) {
+	steps := map[rl.AlarmKind][]string{}
+	for _, p := range c.Points {
+		kind := rl.AlarmKind(p.Y)
+		steps[kind] = append(steps[kind], fmt.Sprint(p.X))
 	}
-	return fmt.Sprintf("ALARM of %s at step %s: the reward rose while the validation fell; look for a way to earn it without ranking better.", c.Stage, strings.Join(steps, ", "))
+	for _, kind := range slices.Sorted(maps.Keys(steps)) {
+		limits = append(limits, fmt.Sprintf("ALARM of %s at step %s: %v.", c.Stage, strings.Join(steps[kind], ", "), kind))
+	}
+	return limits
 }
 
 // shownCurve leaves out bookkeeping.

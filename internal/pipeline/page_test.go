@@ -25,14 +25,17 @@ func TestAlarmStandsInFrontOfTheNumbers(t *testing.T) {
 	}
 	write("metrics.jsonl", `{"step":1,"draws":4,"reward":{"total":0.5}}
 {"step":2,"draws":8,"reward":{"total":0.7}}
-{"step":2,"validation":{"N@3":0.4},"alarm":1}
+{"step":2,"validation":{"N@3":0.4},"alarm":2}
+{"step":4,"validation":{"N@3":0.4},"alarm":1}
+{"step":6,"validation":{"N@3":0.4},"alarm":2}
 `)
 	write("speed.jsonl", `{"step":1,"rollout_tokens_per_second":10}`+"\n")
 	var d report.Data
 	if err := addCurves(root, &d); err != nil {
 		t.Fatal(err)
 	}
-	if len(d.Limits) != 1 || !strings.Contains(d.Limits[0], "ALARM of rl at step 2") {
+	if len(d.Limits) != 2 || !strings.Contains(d.Limits[0], "ALARM of rl at step 4: the reward rose while the validation fell") ||
+		!strings.Contains(d.Limits[1], "ALARM of rl at step 2, 6: the reward rose while fewer answers were rankings") {
 		t.Errorf("limits %q", d.Limits)
 	}
 	var names []string

@@ -267,8 +267,8 @@ func (w *world) rlProgress(s rl.Status) {
 	switch v := s.Validation; {
 	case v != nil:
 		w.say("step %d: validation %s", s.Step, formatMetrics(v.Metrics))
-		if s.Alarm != "" {
-			w.say("ALARM at step %d: %s", s.Step, s.Alarm)
+		if s.Alarm != nil {
+			w.say("ALARM at step %d: %s", s.Step, s.Alarm.Text)
 		}
 	default:
 		m := &s.Metrics

@@ -7,49 +7,115 @@ import (
 	"github.com/gr2/gr2/internal/train"
 )
 
-// mark is one validation beside the answers that led to it.
+// AlarmKind is what a run is warned of; 0 is nothing. Its text says it without
+// numbers.
+type AlarmKind int
+
+// The kinds are the values of "alarm" in metrics.jsonl.
+const (
+	HollowReward AlarmKind = 1 + iota // earned without ranking better
+	FewerRankings
+	ByHeart
+	Copies
+)
+
+func (k AlarmKind) String() string {
+	switch k {
+	case HollowReward:
+		return "the reward rose while the validation fell: look for a way to earn it without ranking better"
+	case FewerRankings:
+		return "the reward rose while fewer answers were rankings: look for a way to earn it without a ranking"
+	case ByHeart:
+		return "training slates were ranked better while the validation fell: they are learnt by heart; fewer steps, more slates or a larger rl.kl may help"
+	case Copies:
+		return "answers have come to copy the incoming order, more than it is right: another rl.reward, rl.shuffle or more evidence in the prompt may help"
+	}
+	return ""
+}
+
+// Alarm is a warning at a validation.
+type Alarm struct {
+	Step int       `json:"step"`
+	Kind AlarmKind `json:"kind"`
+	Text string    `json:"text"` // with the numbers
+}
+
+// estimate is sums of a number over steps.
+type estimate struct {
+	Steps   int     `json:"steps"`
+	Sum     float64 `json:"sum"`
+	Squares float64 `json:"squares"`
+}
+
+func (e *estimate) add(v float64) {
+	e.Steps++
+	e.Sum += v
+	e.Squares += v * v
+}
+
+func (e estimate) mean() float64 { return e.Sum / float64(e.Steps) }
+
+// above reports whether the mean is larger than b's by more than two standard
+// errors. What single steps vary is taken from e alone, for b may be of one step.
+func (e estimate) above(b estimate) bool {
+	if e.Steps < 2 || b.Steps == 0 {
+		return false
+	}
+	n, mean := float64(e.Steps), e.mean()
+	variance := max(0, e.Squares-n*mean*mean) / (n - 1)
+	return mean-b.mean() > 2*math.Sqrt(variance*(1/n+1/float64(b.Steps)))
+}
+
+// window is what the answers of some steps were like.
+type window struct {
+	Reward  estimate `json:"earned"`
+	Valid   estimate `json:"rankings"` // share of the answers
+	N3      estimate `json:"n3"`
+	Copied  estimate `json:"copied"`
+	Perfect estimate `json:"perfect"`
+}
+
+func (w *window) add(m *Metrics) {
+	w.Reward.add(m.Reward.Total)
+	w.Valid.add(m.Valid)
+	w.N3.add(m.Ranking.N3)
+	w.Copied.add(m.Ranking.Copied)
+	w.Perfect.add(m.Ranking.Perfect)
+}
+
+func (w *window) known() bool { return w.Reward.Steps > 0 }
+
+// mark is one validation beside the answers that led to it: those since the
+// validation before, or of the first step for the first.
 type mark struct {
 	Step int `json:"step"`
-	// Reward and Valid are means since the validation before, or of the first step
-	// for the first; Known says whether there are any yet.
-	Reward float64 `json:"reward"`
-	Valid  float64 `json:"valid"` // share of the answers that are rankings
-	Known  bool    `json:"known"`
-	Score  float64 `json:"score"`
-	Below  bool    `json:"below"` // the score is below the best so far, beyond chance
+	window
+	Score float64 `json:"score"`
+	Below bool    `json:"below"` // the score is below the best so far, beyond chance
 }
 
-// window is sums over some steps.
-type window struct {
-	Reward float64 `json:"reward"`
-	Valid  float64 `json:"valid"`
-	Steps  int     `json:"steps"`
-}
-
-// note adds the means of a step. The first one is that of the policy that was
-// validated before any step.
-func (s *state) note(reward, valid float64) {
-	if n := len(s.Marks); n > 0 && !s.Marks[n-1].Known {
-		m := &s.Marks[n-1]
-		m.Reward, m.Valid, m.Known = reward, valid, true
+// note adds a step. The first one is that of the policy that was validated before
+// any step.
+func (s *state) note(m *Metrics) {
+	if n := len(s.Marks); n > 0 && !s.Marks[n-1].known() {
+		s.Marks[n-1].add(m)
 	}
-	s.Window.Reward += reward
-	s.Window.Valid += valid
-	s.Window.Steps++
+	s.Window.add(m)
 }
 
 // mark notes a validation and says what is wrong if reward and metric part.
-func (s *state) mark(v train.Validation) (alarm string) {
-	m := mark{Step: s.Steps, Score: v.Score, Below: below(v.Parts, s.BestParts)}
-	if n := float64(s.Window.Steps); n > 0 {
-		m.Reward, m.Valid, m.Known = s.Window.Reward/n, s.Window.Valid/n, true
-	}
+func (s *state) mark(v train.Validation) *Alarm {
+	m := mark{Step: s.Steps, window: s.Window, Score: v.Score, Below: below(v.Parts, s.BestParts)}
 	if len(s.Marks) == 0 || v.Score > s.best().Score {
 		s.BestParts = v.Parts
 	}
 	s.Window = window{}
 	s.Marks = append(s.Marks, m)
-	return s.diverged()
+	a := s.diverged()
+	if a != nil {
+		s.Alarms = append(s.Alarms, *a)
+	}
+	return a
 }
 
 // best is the mark with the highest score, the first among equals.
@@ -61,6 +127,17 @@ func (s *state) best() mark {
 		}
 	}
 	return best
+}
+
+// fittest is the mark with the largest share of rankings among the answers.
+func (s *state) fittest() mark {
+	fittest := s.Marks[0]
+	for _, m := range s.Marks {
+		if m.known() && m.Valid.mean() > fittest.Valid.mean() {
+			fittest = m
+		}
+	}
+	return fittest
 }
 
 // below reports whether scores of the same slates are lower by more than two
@@ -80,38 +157,44 @@ func below(scores, best []float64) bool {
 	return mean+2*math.Sqrt(variance/(n-1)) < 0
 }
 
-// lapsed is the share of its valid answers that a policy must have lost, at two
-// validations in a row, before that counts as more than noise.
+// lapsed is what is more than noise at two validations in a row: the share of its
+// valid answers that a policy has lost, the share of its answers that are copies
+// beyond those that were and those that are right.
 const lapsed = .1
 
-// diverged reports a policy that earns more and does worse: at the last two
-// validations the reward was above that at the best one, and the score beyond
-// chance below it, or fewer answers were rankings. The reward is then being learnt
-// for something else. Validation reads rankings under the grammar, so it does not
-// see what a policy that writes freely has unlearnt.
-func (s *state) diverged() string {
+// diverged reports a policy that earns more and does worse, at the last two
+// validations and beyond chance: the score is below the best one, fewer answers are
+// rankings, or more are copies. Validation reads rankings under the grammar, so it
+// does not see what a policy that writes freely has unlearnt, and the copies of a
+// policy that knew nothing better rank as well as the incoming order.
+func (s *state) diverged() *Alarm {
 	if len(s.Marks) < 3 {
-		return ""
+		return nil
 	}
-	best, fittest := s.best(), s.Marks[0]
-	for _, m := range s.Marks {
-		if m.Known && m.Valid > fittest.Valid {
-			fittest = m
-		}
-	}
-	worse, fewer := best.Known, fittest.Known
+	first, best, fittest := s.Marks[0], s.best(), s.fittest()
+	worse, fewer, copies := true, true, true
 	for _, m := range s.Marks[len(s.Marks)-2:] {
-		worse = worse && m.Known && m.Below && m.Reward > best.Reward
-		fewer = fewer && m.Known && m.Valid < fittest.Valid*(1-lapsed) && m.Reward > fittest.Reward
+		if !m.known() || !first.known() {
+			return nil
+		}
+		worse = worse && m.Below && m.Reward.above(best.Reward)
+		fewer = fewer && m.Valid.mean() < fittest.Valid.mean()*(1-lapsed) && m.Reward.above(fittest.Reward)
+		copies = copies && m.Copied.mean() > max(first.Copied.mean(), m.Perfect.mean())+lapsed
 	}
 	last := s.Marks[len(s.Marks)-1]
 	switch {
+	case worse && last.N3.above(best.N3):
+		return last.alarm(ByHeart, "N@3 of training slates from %.3f to %.3f, validation from %.4f to %.4f since step %d", best.N3.mean(), last.N3.mean(), best.Score, last.Score, best.Step)
 	case worse:
-		return fmt.Sprintf("the reward rose from %.3f to %.3f since step %d while the validation fell from %.4f to %.4f: look for a way to earn it without ranking better",
-			best.Reward, last.Reward, best.Step, best.Score, last.Score)
+		return last.alarm(HollowReward, "reward from %.3f to %.3f, validation from %.4f to %.4f since step %d", best.Reward.mean(), last.Reward.mean(), best.Score, last.Score, best.Step)
 	case fewer:
-		return fmt.Sprintf("the reward rose from %.3f to %.3f since step %d while the share of answers that are rankings fell from %.3f to %.3f: look for a way to earn it without a ranking",
-			fittest.Reward, last.Reward, fittest.Step, fittest.Valid, last.Valid)
+		return last.alarm(FewerRankings, "reward from %.3f to %.3f, rankings from %.3f to %.3f since step %d", fittest.Reward.mean(), last.Reward.mean(), fittest.Valid.mean(), last.Valid.mean(), fittest.Step)
+	case copies:
+		return last.alarm(Copies, "%.3f are copies, at the beginning %.3f; a copy is right in %.3f", last.Copied.mean(), first.Copied.mean(), last.Perfect.mean())
 	}
-	return ""
+	return nil
+}
+
+func (m *mark) alarm(kind AlarmKind, format string, numbers ...any) *Alarm {
+	return &Alarm{Step: m.Step, Kind: kind, Text: fmt.Sprintf("%v (%s)", kind, fmt.Sprintf(format, numbers...))}
 }

@@ -7,51 +7,75 @@ import (
 	"github.com/gr2/gr2/internal/train"
 )
 
-// marked is a state after validations: reward, share of valid answers, and score,
-// below the best by chance alone where it is less than a fiftieth lower.
-func marked(values ...float64) *state {
+// about are steps whose numbers have this mean and deviation.
+func about(mean, deviation float64, steps int) (e estimate) {
+	for i := range steps {
+		e.add(mean + deviation*float64(1-2*(i%2)))
+	}
+	return e
+}
+
+// validated is what a validation and the steps before it were like.
+type validated struct{ reward, valid, n3, copied, score float64 }
+
+// marked is a state after validations, 50 steps from one to the next, of a policy
+// whose copies are right in .2: below the best by chance alone where the score is
+// less than a fiftieth lower.
+func marked(values ...validated) *state {
 	s, best := new(state), 0.0
-	for i := 0; i < len(values); i += 3 {
-		best = max(best, values[i+2])
-		s.Marks = append(s.Marks, mark{Step: i, Reward: values[i], Valid: values[i+1], Known: true, Score: values[i+2], Below: values[i+2] < .98*best})
+	for i, v := range values {
+		best = max(best, v.score)
+		s.Marks = append(s.Marks, mark{Step: 50 * i, Score: v.score, Below: v.score < .98*best, window: window{
+			Reward: about(v.reward, .02, 50), Valid: about(v.valid, .02, 50), N3: about(v.n3, .02, 50), Copied: about(v.copied, .02, 50), Perfect: about(.2, .02, 50),
+		}})
 	}
 	return s
 }
 
 func TestDiverged(t *testing.T) {
-	unknown := marked(.5, 1, .5, .6, 1, .4, .7, 1, .4)
-	unknown.Marks[0].Known = false
+	unknown := marked(validated{.5, 1, .3, 0, .5}, validated{.6, 1, .3, 0, .4}, validated{.7, 1, .3, 0, .4})
+	unknown.Marks[0].window = window{}
 	for name, c := range map[string]struct {
 		state *state
-		want  bool
+		want  AlarmKind
 	}{
-		"hacked":                      {marked(.5, 1, .40, .6, 1, .42, .7, 1, .35, .8, 1, .30), true},
-		"both rise":                   {marked(.5, 1, .40, .6, 1, .42, .7, 1, .43, .8, 1, .44), false},
-		"both fall":                   {marked(.5, 1, .40, .6, 1, .42, .5, 1, .35, .4, 1, .30), false},
-		"a dip":                       {marked(.5, 1, .40, .6, 1, .42, .7, 1, .35, .8, 1, .43), false},
-		"noise":                       {marked(.5, 1, .40, .6, 1, .42, .7, 1, .418, .8, 1, .415), false},
-		"one bad validation":          {marked(.5, 1, .40, .6, 1, .42, .7, 1, .35), false},
-		"too few":                     {marked(.5, 1, .40, .6, 1, .30), false},
-		"reward not known":            {unknown, false},
-		"form unlearnt":               {marked(.5, .6, .40, .6, .5, .40, .7, .4, .40), true},
-		"form unlearnt, and paid for": {marked(.5, .6, .40, .4, .5, .40, .3, .4, .40), false},
-		"form learnt":                 {marked(.5, .4, .40, .6, .5, .40, .7, .6, .40), false},
-		"form wavers":                 {marked(.5, .6, .40, .6, .58, .40, .7, .57, .40), false},
+		"hacked":             {marked(validated{.5, 1, .3, 0, .40}, validated{.6, 1, .3, 0, .42}, validated{.7, 1, .3, 0, .35}, validated{.8, 1, .3, 0, .30}), HollowReward},
+		"by heart":           {marked(validated{.5, 1, .3, 0, .40}, validated{.6, 1, .4, 0, .42}, validated{.7, 1, .5, 0, .35}, validated{.8, 1, .6, 0, .30}), ByHeart},
+		"both rise":          {marked(validated{.5, 1, .3, 0, .40}, validated{.6, 1, .4, 0, .42}, validated{.7, 1, .5, 0, .43}, validated{.8, 1, .6, 0, .44}), 0},
+		"both fall":          {marked(validated{.5, 1, .3, 0, .40}, validated{.6, 1, .3, 0, .42}, validated{.5, 1, .3, 0, .35}, validated{.4, 1, .3, 0, .30}), 0},
+		"a dip":              {marked(validated{.5, 1, .3, 0, .40}, validated{.6, 1, .3, 0, .42}, validated{.7, 1, .3, 0, .35}, validated{.8, 1, .3, 0, .43}), 0},
+		"noise":              {marked(validated{.5, 1, .3, 0, .40}, validated{.6, 1, .3, 0, .42}, validated{.7, 1, .3, 0, .418}, validated{.8, 1, .3, 0, .415}), 0},
+		"reward by chance":   {marked(validated{.5, 1, .3, 0, .40}, validated{.6, 1, .3, 0, .42}, validated{.602, 1, .3, 0, .35}, validated{.603, 1, .3, 0, .30}), 0},
+		"one bad validation": {marked(validated{.5, 1, .3, 0, .40}, validated{.6, 1, .3, 0, .42}, validated{.7, 1, .3, 0, .35}), 0},
+		"too few":            {marked(validated{.5, 1, .3, 0, .40}, validated{.6, 1, .3, 0, .30}), 0},
+		"reward not known":   {unknown, 0},
+
+		"form unlearnt":               {marked(validated{.5, .6, .3, 0, .40}, validated{.6, .5, .3, 0, .40}, validated{.7, .4, .3, 0, .40}), FewerRankings},
+		"form unlearnt, and paid for": {marked(validated{.5, .6, .3, 0, .40}, validated{.4, .5, .3, 0, .40}, validated{.3, .4, .3, 0, .40}), 0},
+		"form learnt":                 {marked(validated{.5, .4, .3, 0, .40}, validated{.6, .5, .3, 0, .40}, validated{.7, .6, .3, 0, .40}), 0},
+		"form wavers":                 {marked(validated{.5, .6, .3, 0, .40}, validated{.6, .58, .3, 0, .40}, validated{.7, .57, .3, 0, .40}), 0},
+
+		"copies":                  {marked(validated{.5, 1, .3, 0, .30}, validated{.6, 1, .3, .2, .34}, validated{.6, 1, .3, .35, .34}, validated{.6, 1, .3, .4, .34}), Copies},
+		"copies as often right":   {marked(validated{.5, 1, .3, 0, .30}, validated{.6, 1, .3, .2, .34}, validated{.6, 1, .3, .25, .34}, validated{.6, 1, .3, .25, .34}), 0},
+		"copied before it learnt": {marked(validated{.5, 1, .3, .5, .30}, validated{.6, 1, .3, .5, .34}, validated{.6, 1, .3, .5, .34}, validated{.6, 1, .3, .5, .34}), 0},
 	} {
-		if have := c.state.diverged() != ""; have != c.want {
-			t.Errorf("%s: alarm %t", name, have)
+		have := c.state.diverged()
+		if (have == nil) != (c.want == 0) || have != nil && have.Kind != c.want {
+			t.Errorf("%s: alarm %+v, want kind %d", name, have, c.want)
 		}
 	}
 }
 
 // TestChanceRaisesNoAlarm: validations of a policy that neither learns nor forgets
-// differ by chance, and its reward rises; one that ranks worse is told.
+// differ by chance, and so does the reward of one that earns no more; one that
+// earns more and ranks worse is told.
 func TestChanceRaisesNoAlarm(t *testing.T) {
 	for _, c := range []struct {
-		loss   float64 // of the score, from the third validation on
-		most   int     // alarms of 100 runs
-		fewest int
-	}{{0, 10, 0}, {.1, 100, 90}} {
+		loss    float64 // of the score, from the third validation on
+		rise    float64 // of the reward, from one validation to the next
+		fewest  int     // alarms of 100 runs
+		highest int
+	}{{0, .01, 0, 10}, {.1, 0, 0, 10}, {.1, .01, 90, 100}} {
 		alarms := 0
 		for run := range 100 {
 			r := rng.New(1, rng.Key("alarm"), uint64(run))
@@ -70,15 +94,18 @@ func TestChanceRaisesNoAlarm(t *testing.T) {
 					}
 					v.Score += v.Parts[i] / float64(len(truth))
 				}
-				rang = s.mark(v) != "" || rang
-				s.note(.5+.01*float64(step), 1)
+				rang = s.mark(v) != nil || rang
+				for range 25 {
+					m := Metrics{Reward: Rewards{Total: .5 + c.rise*float64(step) + .01*r.NormFloat64()}, Valid: 1}
+					s.note(&m)
+				}
 			}
 			if rang {
 				alarms++
 			}
 		}
-		if alarms > c.most || alarms < c.fewest {
-			t.Errorf("a loss of %g: %d alarms in 100 runs, want %d to %d", c.loss, alarms, c.fewest, c.most)
+		if alarms < c.fewest || alarms > c.highest {
+			t.Errorf("a loss of %g, a rise of %g: %d alarms in 100 runs, want %d to %d", c.loss, c.rise, alarms, c.fewest, c.highest)
 		}
 	}
 }
@@ -89,15 +116,17 @@ func TestWindow(t *testing.T) {
 	var s state
 	s.mark(train.Validation{Score: .4})
 	for _, r := range []float64{.1, .2, .6} {
-		s.note(r, r/2)
+		s.note(&Metrics{Reward: Rewards{Total: r}, Valid: r / 2})
 	}
 	s.mark(train.Validation{Score: .5})
 	s.mark(train.Validation{Score: .6})
-	for i, want := range []mark{{Reward: .1, Valid: .05, Known: true, Score: .4}, {Reward: .3, Valid: .15, Known: true, Score: .5}, {Score: .6}} {
-		have := s.Marks[i]
-		near := func(a, b float64) bool { return a-b < 1e-12 && b-a < 1e-12 }
-		if have.Known != want.Known || have.Score != want.Score || !near(have.Reward, want.Reward) || !near(have.Valid, want.Valid) {
-			t.Errorf("mark %d is %+v, want %+v", i, have, want)
+	near := func(a, b float64) bool { return a-b < 1e-12 && b-a < 1e-12 }
+	for i, want := range []validated{{reward: .1, valid: .05, score: .4}, {reward: .3, valid: .15, score: .5}} {
+		if m := s.Marks[i]; m.Score != want.score || !near(m.Reward.mean(), want.reward) || !near(m.Valid.mean(), want.valid) {
+			t.Errorf("mark %d is %+v, want %+v", i, m, want)
 		}
+	}
+	if s.Marks[2].known() {
+		t.Errorf("no step has followed the last mark: %+v", s.Marks[2])
 	}
 }

@@ -122,7 +122,11 @@ func options() Options {
 }
 
 func (w world) run(t testing.TB, dir string, o Options) *Run {
-	return &Run{Dir: dir, Model: w.model(t), Builder: w.build, Tokenizer: w.tok, Cases: cases(12, 5), Options: o}
+	r := &Run{Dir: dir, Model: w.model(t), Builder: w.build, Tokenizer: w.tok, Cases: cases(12, 5), Options: o}
+	if o.KL > 0 {
+		r.Reference = w.model(t)
+	}
+	return r
 }
 
 func bits(m *lm.Model) []byte {

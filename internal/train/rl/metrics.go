@@ -86,7 +86,7 @@ type Speed struct {
 type validationRow struct {
 	Step  int                `json:"step"`
 	Valid map[string]float64 `json:"validation"`
-	Alarm int                `json:"alarm,omitempty"` // 1 where reward and metric part
+	Alarm AlarmKind          `json:"alarm,omitempty"` // where reward and metric part
 }
 
 // measure takes the means over the answers of groups.

@@ -187,7 +187,7 @@ func TestFreeAnswersOfANewModelAreInvalid(t *testing.T) {
 			if a.parsed.Valid {
 				t.Fatal("a random model wrote a valid answer")
 			}
-			if a.truncated != (a.overlong == -1) && a.length < 10 {
+			if a.truncated != (a.overlong == -1) {
 				t.Fatalf("%d tokens, truncated %t, penalty %g", a.length, a.truncated, a.overlong)
 			}
 			if len(a.tokens) != a.length || a.choices() != a.length {

@@ -48,7 +48,7 @@ type Status struct {
 	Metrics    Metrics           // of the last step
 	Speed      Speed             // of the last step
 	Validation *train.Validation // when there was one just now
-	Alarm      string            // reward and metric part; empty as a rule
+	Alarm      *Alarm            // reward and metric part; nil as a rule
 }
 
 // Result is a finished run.
@@ -57,6 +57,7 @@ type Result struct {
 	BestStep  int     `json:"best_step"`
 	BestScore float64 `json:"best_score"`
 	Stopped   bool    `json:"stopped"` // early, by Patience
+	Alarms    []Alarm `json:"alarms,omitempty"`
 }
 
 // state is all that a run needs to go on to the same bits.
@@ -201,7 +202,7 @@ func (l *loop) step(ctx context.Context) error {
 	l.state.Draws += len(drawn)
 	l.state.Steps++
 	m.Step, m.Draws = l.state.Steps, l.state.Draws
-	l.state.note(m.Reward.Total, m.Valid)
+	l.state.note(&m)
 	speed := Speed{Step: m.Step, RolloutSeconds: sampled.Sub(began).Seconds(), UpdateSeconds: time.Since(sampled).Seconds()}
 	speed.rates(drawn, learned)
 	if err := l.store.Log.Append(&m); err != nil {
@@ -281,10 +282,12 @@ func (l *loop) learn(groups []group, m *Metrics) (tokens int, err error) {
 		stats.Add(s)
 		tokens += len(lot.batch.Tokens)
 	}
-	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return 0, fmt.Errorf("rl: the loss is not a number at step %d: lower the learning rate", l.state.Steps+1)
+	norm := l.adam.ClippedStep(m.LR, o.Clip)
+	if x := loss + norm; math.IsNaN(x) || math.IsInf(x, 0) {
+		// Nothing of this step is kept: the last checkpoint stands.
+		return 0, fmt.Errorf("rl: loss %g and gradient %g at step %d are not both numbers: lower rl.lr", loss, norm, l.state.Steps+1)
 	}
-	m.GradNorm += l.adam.ClippedStep(m.LR, o.Clip)
+	m.GradNorm += norm
 	m.Loss += loss
 	m.policy.Add(stats)
 	return tokens, nil
@@ -306,8 +309,8 @@ func (l *loop) validate(ctx context.Context) error {
 	row := validationRow{Step: l.state.Steps, Valid: v.Metrics}
 	better := l.state.Validated == 0 || v.Score > l.state.BestScore
 	alarm := l.state.mark(v)
-	if alarm != "" {
-		row.Alarm = 1
+	if alarm != nil {
+		row.Alarm = alarm.Kind
 	}
 	if err := l.store.Log.Append(&row); err != nil {
 		return err

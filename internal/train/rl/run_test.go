@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -201,6 +202,9 @@ func TestResumedRunEqualsUnbroken(t *testing.T) {
 	o = options()
 	o.Credit, o.Temperature, o.Average = ToChoice, .8, .7
 	testResume(t, newWorld(t), o)
+	o = options()
+	o.Free, o.KL, o.Reward.Variant = true, .1, reward.Naive
+	testResume(t, newWorld(t), o)
 }
 
 func testResume(t *testing.T, w world, o Options) {
@@ -223,7 +227,7 @@ func testResume(t *testing.T, w world, o Options) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got != want || !bytes.Equal(bits(r.Model), bits(whole.Model)) {
+		if !reflect.DeepEqual(got, want) || !bytes.Equal(bits(r.Model), bits(whole.Model)) {
 			t.Errorf("resumed %+v differs from unbroken %+v", got, want)
 		}
 		break
@@ -240,7 +244,7 @@ func testResume(t *testing.T, w world, o Options) {
 		t.Errorf("metrics.jsonl differs from that of the unbroken run:\n%s\n%s", a, b)
 	}
 	again := w.run(t, dir, o)
-	if got, err := again.Do(t.Context()); err != nil || got != want || !bytes.Equal(bits(again.Model), bits(whole.Model)) {
+	if got, err := again.Do(t.Context()); err != nil || !reflect.DeepEqual(got, want) || !bytes.Equal(bits(again.Model), bits(whole.Model)) {
 		t.Errorf("a finished run is not loaded as it is: %+v, %v", got, err)
 	}
 }
@@ -267,7 +271,7 @@ func TestValidationChooses(t *testing.T) {
 		t.Error("no steps changed the weights")
 	}
 	fell, res := run(4, 0, .5, .4, .3)
-	if res != (Result{Steps: 4, BestStep: 0, BestScore: .5}) || !bytes.Equal(bits(fell.Model), bits(start.Model)) {
+	if !reflect.DeepEqual(res, Result{Steps: 4, BestStep: 0, BestScore: .5}) || !bytes.Equal(bits(fell.Model), bits(start.Model)) {
 		t.Errorf("scores that only fall: %+v, want the weights of the start", res)
 	}
 	third, res := run(4, 0, .5, .4, .3, .6, .6)
@@ -275,7 +279,7 @@ func TestValidationChooses(t *testing.T) {
 	if res.BestStep != 3 || bytes.Equal(bits(third.Model), bits(last.Model)) || bytes.Equal(bits(third.Model), bits(start.Model)) {
 		t.Errorf("%+v, want the weights after step 3", res)
 	}
-	if _, res := run(9, 2, .5, .6, .4, .5, .9); res != (Result{Steps: 3, BestStep: 1, BestScore: .6, Stopped: true}) {
+	if _, res := run(9, 2, .5, .6, .4, .5, .9); !reflect.DeepEqual(res, Result{Steps: 3, BestStep: 1, BestScore: .6, Stopped: true}) {
 		t.Errorf("with patience 2: %+v", res)
 	}
 }
