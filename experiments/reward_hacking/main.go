@@ -78,16 +78,20 @@ func main() {
 // where the part has not been run.
 func (p *part) read() (runs map[string][][]step, seeds int, err error) {
 	runs = map[string][][]step{}
+	of := "" // the files of the first reward
 	for _, v := range variants {
 		pattern := filepath.Join(folder, p.name+"-seed-*-"+v+".metrics.jsonl")
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			return nil, 0, err
 		}
-		if v != variants[0] && len(files) != seeds {
-			return nil, 0, fmt.Errorf("%s: %d runs, another reward has %d: run %s/run.sh to the end", pattern, len(files), seeds, folder)
+		first := strings.ReplaceAll(strings.Join(files, " "), "-"+v+".", "-"+variants[0]+".")
+		if v == variants[0] {
+			seeds, of = len(files), first
 		}
-		seeds = len(files)
+		if first != of {
+			return nil, 0, fmt.Errorf("%s: other seeds than those of %s: run %s/run.sh to the end", pattern, variants[0], folder)
+		}
 		for _, file := range files {
 			rows, err := read(file)
 			if err != nil {
@@ -124,7 +128,8 @@ func read(file string) ([]step, error) {
 	}
 	defer f.Close()
 	var rows []step
-	for lines := bufio.NewScanner(f); lines.Scan(); {
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
 		var s step
 		if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
@@ -133,7 +138,7 @@ func read(file string) ([]step, error) {
 			rows = append(rows, s)
 		}
 	}
-	return rows, nil
+	return rows, lines.Err()
 }
 
 // mean is that of a number over the seeds and over each stretch of steps that all

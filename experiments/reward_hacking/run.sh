@@ -5,7 +5,7 @@
 #   copy         the synthetic market, under the grammar, slates of 10: what is paid for the incoming order
 #   copy-beauty  Amazon Beauty, under the grammar: the same on real slates
 #   copy-sports  Amazon Sports and Outdoors
-# Each cell leaves its report and its curves, so that the script goes on where it was stopped.
+# Each cell leaves its report and its curves. FOLDER keeps the runs, and gr2 goes on where they were; a new FOLDER begins anew.
 # Usage: [GR2_DATA=...] experiments/reward_hacking/run.sh [FOLDER]; SEEDS and PARTS choose among them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -32,7 +32,6 @@ place() {
 cell() { # PART REWARD
   local part=$1 reward=$2
   local result=$results/$part-seed-$seed-$reward base=$out/$part-seed-$seed run=$out/$part-seed-$seed-$reward
-  [ -f "$result.json" ] && return
   place "$part"
   "$out/gr2" train sft --data "$data" --out "$base" --preset $preset -c "$config" --seed "$seed"
   if [ ! -d "$run" ]; then

@@ -93,7 +93,7 @@ var changes = []line{
 
 func main() {
 	log.SetFlags(0)
-	fmt.Println("Lift over the incoming order in percent, conditional, test: means over the seeds, paired 95% intervals over users drawn for all seeds and orders at once, of these trained policies; ± is the standard deviation over the seeds (trainings, shuffles): that of a mean of three is a root of three smaller.")
+	fmt.Println("Lift over the incoming order in percent, conditional, test: means over the seeds, paired 95% intervals over users drawn for all seeds and orders at once, of these trained policies; ± is the standard deviation over the seeds (trainings, shuffles): that of a mean of three is a root of three smaller. Steps are those whose weights validation kept, one a seed: 0 is the policy that RL began with.")
 	for _, d := range datasets {
 		if err := print(d.name, d.title, d.targets); err != nil {
 			log.Fatal(err)
@@ -122,6 +122,46 @@ func read(dataset, cell string) (*eval.Report, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return &r, nil
+}
+
+// keptTitle is the line's title, of RL with the steps whose weights validation
+// kept, one a seed: 0 is the policy that it began with.
+func (l *line) keptTitle(dataset string, r *eval.Report) (string, error) {
+	if l.policy != "rl" {
+		return l.title, nil
+	}
+	var kept []string
+	for _, seed := range r.Seeds {
+		step, err := bestStep(filepath.Join(folder, fmt.Sprintf("%s-seed-%d-%s.metrics.jsonl", dataset, seed, l.cell)))
+		if err != nil {
+			return "", err
+		}
+		kept = append(kept, fmt.Sprint(step))
+	}
+	return fmt.Sprintf("%s (step %s)", l.title, strings.Join(kept, ", ")), nil
+}
+
+// bestStep is the step of the best validation of a run, the first among equals.
+func bestStep(file string) (step int, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	best := -1.0
+	for rows := json.NewDecoder(f); rows.More(); {
+		var row struct {
+			Step       int
+			Validation map[string]float64
+		}
+		if err := rows.Decode(&row); err != nil {
+			return 0, fmt.Errorf("%s: %w", file, err)
+		}
+		if n3, validated := row.Validation["N@3"]; validated && n3 > best {
+			step, best = row.Step, n3
+		}
+	}
+	return step, nil
 }
 
 func print(name, title string, targets []target) error {
@@ -154,7 +194,11 @@ func print(name, title string, targets []target) error {
 			if row == nil {
 				continue
 			}
-			fmt.Printf("| %s | %d | %s | %s |", order, row.N, l.title, strings.Trim(fmt.Sprint(r.Seeds), "[]"))
+			title, err := l.keptTitle(name, r)
+			if err != nil {
+				return err
+			}
+			fmt.Printf("| %s | %d | %s | %s |", order, row.N, title, strings.Trim(fmt.Sprint(r.Seeds), "[]"))
 			for _, m := range metrics {
 				fmt.Printf(" %s |", cellOf(row.Lift, row.Spread, m))
 			}

@@ -60,7 +60,11 @@ func summary() (string, error) {
 			if row == nil {
 				continue
 			}
-			cells := []string{d.title, l.title}
+			title, err := l.keptTitle(d.name, r)
+			if err != nil {
+				return "", err
+			}
+			cells := []string{d.title, title}
 			for _, m := range metrics {
 				cells = append(cells, cellOf(row.Lift, nil, m))
 			}

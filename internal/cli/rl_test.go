@@ -138,6 +138,13 @@ func TestRLRun(t *testing.T) {
 	if err := json.Unmarshal(content(t, out, "prompt.json"), &card); err != nil || card.Stage != "rl" {
 		t.Errorf("the run serves %q (%v), want rl", card.Stage, err)
 	}
+	none := filepath.Join(t.TempDir(), "none")
+	if line := fails(t, process(t, "-q", "train", "rl", "--data", data, "--out", none), 2); !strings.Contains(line, "rl.steps is 0") {
+		t.Errorf("message %q", line)
+	}
+	if _, err := os.Stat(none); err == nil {
+		t.Error("a run folder is left of a stage that there is not")
+	}
 	line := fails(t, process(t, runArgs(data, out, "--set", "rl.steps=2", "--set", "eval.decode=judge")...), 2)
 	if !strings.Contains(line, "eval.decode") {
 		t.Errorf("message %q", line)

@@ -92,6 +92,7 @@ func TestWrongConfigurationIsNamed(t *testing.T) {
 		{"small", "sft.teacher_epochs=0", "sft.teacher_judges needs a teacher"},
 		{"small", "sft.teacher_epochs=0", "sft.teacher_trees needs a teacher"},
 		{"small", "prompt.judge=false rl.lambda_judge=1", "rl.lambda_judge needs prompt.judge and sft.judge_layers"},
+		{"small", "rl.decode=free rl.credit=answer rl.margin=0", "rl.margin is 0 and rl.decode is free"},
 		{"small", "sid.method=kmeans", `sid.method is "kmeans"; use one of rq-kmeans`},
 		{"small", "sid.assign=", "sid.assign is empty; use one of [nearest free"},
 		{"small", "sid.assign=greedy", `"greedy"`},

@@ -119,6 +119,9 @@ func (c *checker) rl(o *Options) {
 		c.fail("rl: %v", err)
 	}
 	c.within("rl.margin", float64(r.Margin), 0, 1024)
+	if r.Margin == 0 && r.Decode == decodeFree {
+		c.fail("rl.margin is 0 and rl.decode is free; answers would end at the length of a full one, without the overlong penalty: give them a margin")
+	}
 	c.within("rl.clip_low", r.ClipLow, 0, 1)
 	c.within("rl.clip_high", r.ClipHigh, 0, 100)
 	c.within("rl.kl", r.KL, 0, 100)
@@ -186,6 +189,9 @@ func (w *world) rlStage(ctx context.Context, dir string) error {
 		return err
 	}
 	w.say("RL: %d steps, best at step %d with %.4f", result.Steps, result.BestStep, result.BestScore)
+	if slates.Held > 0 && result.BestStep == 0 {
+		w.say("WARNING: no validation was above that of step 0, so this policy is the one of %s that it began with", o.From)
+	}
 	if err := durable.WriteJSON(filepath.Join(dir, rlTrainingFile), rlTraining{slates, result}); err != nil {
 		return err
 	}

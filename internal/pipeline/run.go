@@ -59,6 +59,9 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	if job.Until == StageRL && job.Options.RL.Steps == 0 {
+		return nil, fault.Usagef("rl.steps is 0, so that there is no stage %s: say how many, --set rl.steps=375 for instance (docs/rl.md)", StageRL)
+	}
 	if err := claim(job.Root); err != nil {
 		return nil, err
 	}

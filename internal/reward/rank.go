@@ -15,7 +15,8 @@ type Slate struct {
 }
 
 // Perfect reports whether the incoming order has all positives before all
-// negatives: nothing could be mended, and a copy of it is right.
+// negatives, so that a copy of it is right: its AUC is 1. What positives of
+// different grades could gain from one another is not asked.
 func (s Slate) Perfect() bool { return AUC.Of(s, s.Incoming) == 1 }
 
 // Usable reports whether grades hold both a positive and a negative: where they

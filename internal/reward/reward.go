@@ -7,7 +7,8 @@ import (
 )
 
 // Variant names how rank reward and format reward are put together. R is the
-// rank metric of the answer, F is 1 for a valid answer and 0 for another.
+// rank metric of the answer, F (GR2's Omega) is 1 for a valid answer, a full
+// permutation in the form that prompt.Parse reads, and 0 for another.
 type Variant string
 
 const (

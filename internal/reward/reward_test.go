@@ -337,6 +337,9 @@ func TestPlacesSumToTheMetric(t *testing.T) {
 				if i < cut && v != others[i] {
 					t.Fatalf("%s: place %d adds %g or %g, by what stands behind place %d", m, i, v, others[i], cut)
 				}
+				if got := m.Earns(s, ranking[:i], ranking[i]); got != v {
+					t.Fatalf("%s: place %d adds %g, its candidate earns %g there", m, i, v, got)
+				}
 			}
 			if want := m.Of(s, ranking); math.Abs(sum-want) > 1e-9 {
 				t.Fatalf("%s: the places add %g, the metric is %g", m, sum, want)
