@@ -55,11 +55,12 @@ cell() {
   mv "$result.part" "$result"
 }
 
-# combined FILE FLAGS...: the runs of all seeds together, over the linear control and over that on what prompts show.
+# combined FILE FLAGS...: the runs of all seeds together, over the linear control, over that on what prompts show and over the untrained fusion.
 combined() {
   local file=$1
   shift
   "$out/gr2" eval "$@" >"$file.txt"
+  "$out/gr2" eval "$@" --over control/rrf-knn-title >"$file-fusion.txt"
   "$out/gr2" eval "$@" --over control/linear-shown --json >"$file-shown.json.part"
   "$out/gr2" eval "$@" --json >"$file.json.part"
   mv "$file-shown.json.part" "$file-shown.json"

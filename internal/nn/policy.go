@@ -13,7 +13,8 @@ import (
 //	-min(r A, clip(r, 1-Low, 1+High) A) + Beta (exp(d) - d - 1), d = Reference - log p
 //
 // (Schulman et al. 2017 with the decoupled clip of DAPO; the second term, k3, is
-// an estimate of KL(policy || reference)).
+// an estimate of KL(policy || reference); its gradient on samples of the policy is
+// that of KL(reference || policy), for they are not differentiated).
 type Surrogate struct {
 	Advantage []float32 // A
 	Old       []float32 // log-probability under the policy that sampled
