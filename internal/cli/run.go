@@ -199,6 +199,7 @@ much the lifts vary between them.
 the same test slates, by seed: what a change of the recipe did in these runs.
 
 --over compares every policy with another policy of the runs than the linear control.
+Like several runs, it has intervals over users.
 
 --probe prints what a good table can hide instead: how often the policy copies the
 order shown, what shuffling and reversing it changes, what partial credit would pay

@@ -27,6 +27,26 @@ func CopyRate(rankings [][]int) float64 {
 	return share(copies, n)
 }
 
+// IdleRate is the share of rankings that better nothing where something could be
+// bettered: their AUC is that of the slate as it came, which a copy has and a copy
+// with a few negatives exchanged. Slates without both classes are left out, and so
+// are those that came in perfect order; 0 when there are no others.
+func IdleRate(slates []market.Slate, rankings [][]int) float64 {
+	idle, n := 0, 0
+	for i, ranking := range rankings {
+		grades := slates[i].Grades
+		came, defined := metric.Judged{Ranking: identity(len(ranking)), Grades: grades}.AUC()
+		if !defined || came == 1 {
+			continue
+		}
+		n++
+		if v, _ := (metric.Judged{Ranking: ranking, Grades: grades}).AUC(); v == came {
+			idle++
+		}
+	}
+	return share(idle, n)
+}
+
 // ValidRate is the share of outputs that are full permutations of their
 // slate; outputs[i] is nil when output i did not parse. 1 when there are none.
 func ValidRate(slates []market.Slate, outputs [][]int) float64 {

@@ -23,6 +23,10 @@ func TestCopyAndValidRate(t *testing.T) {
 	if got := ValidRate(slates, [][]int{{1, 0}}); got != .25 {
 		t.Errorf("valid rate with outputs left out %v, want .25", got)
 	}
+	graded := []market.Slate{slate("a", 0, 1, 0, 0), slate("b", 0, 1, 0, 0), slate("c", 0, 1, 0, 0), slate("perfect", 1, 0, 0, 0), slate("no positive", 0, 0, 0, 0)}
+	if got := IdleRate(graded, [][]int{{0, 1, 2, 3}, {0, 1, 3, 2}, {1, 0, 2, 3}, {0, 1, 2, 3}, {0, 1, 2, 3}}); got != 2./3 {
+		t.Errorf("idle rate %g, want that of the copy and of the exchanged negatives among three", got)
+	}
 	if ValidRate(nil, nil) != 1 || CopyRate(nil) != 0 {
 		t.Error("rates of nothing are not 1 and 0")
 	}

@@ -28,6 +28,9 @@ type Probes struct {
 	Written *Written `json:"written,omitempty"`
 	// CopyRate is the share of answers equal to the incoming order.
 	CopyRate float64 `json:"copy_rate"`
+	// IdleRate is the share of answers that better nothing where something could be
+	// bettered: copies, and what earns as much.
+	IdleRate float64 `json:"idle_rate"`
 	// Free is what the policy writes without the grammar.
 	Free FreeDecoding `json:"free"`
 	// Position compares answers before and after changing the shown order.
@@ -97,6 +100,7 @@ func (e *evaluation) probe(ctx context.Context, results *eval.Report) error {
 	slates, served := e.set.test.Slates, e.served()
 	p := Probes{
 		CopyRate: eval.CopyRate(rankings(served.answers)),
+		IdleRate: eval.IdleRate(slates, rankings(served.answers)),
 		IDOrder:  eval.ProbeIDOrder(slates, e.data.Catalog, e.job.Options.Eval.Bootstrap, e.job.Options.Seed),
 		Cost:     costOf(served.answers),
 		LeftOut:  e.set.test.LeftOut,

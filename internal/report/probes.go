@@ -23,6 +23,7 @@ type probeRow struct{ Name, Value, Meaning, Verdict string }
 var probeMeanings = map[string]string{
 	"valid_rate":      "Share of outputs that are a full permutation of their slate. Under the grammar anything below 100% is a bug.",
 	"copy_rate":       "Share of slates given back exactly as they came. A lift beside a high copy rate comes from few slates.",
+	"idle_rate":       "Share of slates that could be bettered and were not: their positives stand behind as many negatives as before.",
 	"moved_copy_rate": "The same in the other order: echoing what is shown is not knowledge.",
 	"free":            "Answers decoded without the grammar, on a sample of slates.",
 	"free_valid_rate": "Share of them that are a full permutation in the right form. A policy read by its judgement need not know how to write.",
