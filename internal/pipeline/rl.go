@@ -189,6 +189,9 @@ func (w *world) rlStage(ctx context.Context, dir string) error {
 		return err
 	}
 	w.say("RL: %d steps, best at step %d with %.4f", result.Steps, result.BestStep, result.BestScore)
+	if wanted := result.Steps * o.Prompts; o.Attempts > 0 && 4*result.Short > wanted {
+		w.say("WARNING: %d of %d groups were not found, for answers to a prompt were equally good: more rl.attempts, a larger rl.group or rl.temperature may help", result.Short, wanted)
+	}
 	if slates.Held > 0 && result.BestStep == 0 {
 		w.say("WARNING: no validation was above that of step 0, so this policy is the one of %s that it began with", o.From)
 	}

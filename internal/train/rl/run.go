@@ -58,6 +58,7 @@ type Result struct {
 	BestScore float64 `json:"best_score"`
 	Stopped   bool    `json:"stopped"` // early, by Patience
 	Alarms    []Alarm `json:"alarms,omitempty"`
+	Short     int     `json:"short,omitempty"` // groups that were wanted and not found
 }
 
 // state is all that a run needs to go on to the same bits.
@@ -201,6 +202,7 @@ func (l *loop) step(ctx context.Context) error {
 	l.average.note()
 	l.state.Draws += len(drawn)
 	l.state.Steps++
+	l.state.Short += m.Groups.Short
 	m.Step, m.Draws = l.state.Steps, l.state.Draws
 	l.state.note(&m)
 	speed := Speed{Step: m.Step, RolloutSeconds: sampled.Sub(began).Seconds(), UpdateSeconds: time.Since(sampled).Seconds()}
