@@ -18,6 +18,7 @@ settings() { # CELL: what is set otherwise
     sft-half-width) echo model.hidden=64 model.intermediate=176 ;;
     sft-double-width) echo model.hidden=256 model.heads=8 model.kv_heads=8 model.intermediate=704 ;;
     sft-fifth-of-slates) echo sft.user_share=0.2 ;;
+    sft-fifth-five-times) echo sft.user_share=0.2 sft.epochs=5 sft.teacher_epochs=5 ;;
     sft-labels-alone) echo sft.teacher_epochs=0 sft.teacher_judges=false ;;
     sft-no-pointer) echo sft.pointer=false ;;
     rl-group-16) echo rl.steps=375 rl.group=16 ;;
@@ -45,7 +46,7 @@ cell() { # CELL
   "$out/gr2" run --data "$out/beauty" --out "$run" --preset small -c "$results/amazon.yaml" --seed "$seed" "${set[@]}" >"$run.txt"
 }
 
-for name in ${CELLS:-sft-no-evidence sft-text sft-no-score sft-no-midtraining sft-half-width sft-double-width sft-fifth-of-slates sft-labels-alone sft-no-pointer rl-group-16 rl-naive rl-auc rl-credit-answer rl-no-kl rl-dr-grpo rl-last rl-cold}; do
+for name in ${CELLS:-sft-no-evidence sft-text sft-no-score sft-no-midtraining sft-half-width sft-double-width sft-fifth-of-slates sft-fifth-five-times sft-labels-alone sft-no-pointer rl-group-16 rl-naive rl-auc rl-credit-answer rl-no-kl rl-dr-grpo rl-last rl-cold}; do
   runs=()
   for seed in 1 2 3; do
     cell "$name"
