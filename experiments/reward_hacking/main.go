@@ -78,18 +78,18 @@ func main() {
 // where the part has not been run.
 func (p *part) read() (runs map[string][][]step, seeds int, err error) {
 	runs = map[string][][]step{}
-	of := "" // the files of the first reward
+	expected := "" // the files of the first reward
 	for _, v := range variants {
 		pattern := filepath.Join(folder, p.name+"-seed-*-"+v+".metrics.jsonl")
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			return nil, 0, err
 		}
-		first := strings.ReplaceAll(strings.Join(files, " "), "-"+v+".", "-"+variants[0]+".")
+		counterparts := strings.ReplaceAll(strings.Join(files, " "), "-"+v+".", "-"+variants[0]+".")
 		if v == variants[0] {
-			seeds, of = len(files), first
+			seeds, expected = len(files), counterparts
 		}
-		if first != of {
+		if counterparts != expected {
 			return nil, 0, fmt.Errorf("%s: other seeds than those of %s: run %s/run.sh to the end", pattern, variants[0], folder)
 		}
 		for _, file := range files {

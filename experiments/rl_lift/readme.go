@@ -11,18 +11,6 @@ import (
 // The README's table stands between these lines.
 const begin, end = "<!-- go run ./experiments/rl_lift -->\n", "\n<!-- end -->"
 
-// shown are the policies that the README has, by the name a report gives them.
-var shown = []line{
-	{"rl-from-sft", "control/rrf-knn-title", "untrained fusion"},
-	{"rl-from-sft", "control/linear", "control/linear"},
-	{"rl-from-sft", "control/trees", "control/trees"},
-	{"rl-from-sft", "sft", "sft"},
-	{"rl-from-sft", "rl", "rl"},
-	{"rl-from-trees", "sft", "sft by trees"},
-	{"rl-from-trees", "rl", "rl from sft by trees"},
-	{"rl-from-midtrain", "rl", "rl from mid-training"},
-}
-
 // updateReadme writes the rows of all incoming orders together into the file.
 func updateReadme(file string) error {
 	content, err := os.ReadFile(file)
@@ -48,7 +36,7 @@ func summary() (string, error) {
 		"|---|---|---|---|---|---|---|---|",
 	}
 	for _, d := range datasets {
-		for _, l := range shown {
+		for _, l := range lines {
 			r, err := read(d.name, l.cell)
 			if err != nil {
 				return "", err
@@ -68,11 +56,11 @@ func summary() (string, error) {
 			for _, m := range metrics {
 				cells = append(cells, cellOf(row.Lift, nil, m))
 			}
-			other, err := read(d.name, l.cell+"-shown")
+			shown, err := read(d.name, l.cell+"-shown")
 			if err != nil {
 				return "", err
 			}
-			cells = append(cells, cellOf(row.OverRival, nil, "N@3"), cellOf(sameRow(other, row).OverRival, nil, "N@3"), cellOf(row.OverBefore, nil, "N@3"))
+			cells = append(cells, cellOf(row.OverRival, nil, "N@3"), cellOf(sameRow(shown, row).OverRival, nil, "N@3"), cellOf(row.OverBefore, nil, "N@3"))
 			rows = append(rows, "| "+strings.Join(cells, " | ")+" |")
 		}
 	}
