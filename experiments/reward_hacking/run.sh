@@ -5,7 +5,7 @@
 #   copy         the synthetic market, under the grammar, slates of 10: what is paid for the incoming order
 #   copy-beauty  Amazon Beauty, under the grammar: the same on real slates
 #   copy-sports  Amazon Sports and Outdoors
-# Each cell leaves its report and its curves. FOLDER keeps the runs, and gr2 goes on where they were; a new FOLDER begins anew.
+# Each cell leaves its report and its curves, each seed of a part a report with the curves of its four rewards in FOLDER/PART-seed-N.html. FOLDER keeps the runs, and gr2 goes on where they were; a new FOLDER begins anew.
 # Usage: [GR2_DATA=...] experiments/reward_hacking/run.sh [FOLDER]; SEEDS and PARTS choose among them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -48,6 +48,8 @@ cell() { # PART REWARD
 for seed in ${SEEDS:-1 2 3}; do
   for part in ${PARTS:-form copy copy-beauty copy-sports}; do
     for reward in naive a b c; do cell "$part" "$reward"; done
+    runs=$out/$part-seed-$seed
+    "$out/gr2" report --run "$runs-naive" --beside "$runs-a" --beside "$runs-b" --beside "$runs-c" --out "$runs.html"
   done
 done
 go run ./experiments/reward_hacking >"$results/table.txt"

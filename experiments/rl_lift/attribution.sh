@@ -55,5 +55,5 @@ for name in ${CELLS:-sft-no-evidence sft-text sft-no-score sft-no-midtraining sf
   "$out/gr2" eval "${runs[@]}" --json >"$results/beauty-$name.json.part"
   mv "$results/beauty-$name.json.part" "$results/beauty-$name.json"
 done
-go run ./experiments/rl_lift >"$results/table.md"
+go run ./experiments/rl_lift
 { git rev-parse HEAD; go version; grep -m1 'model name' /proc/cpuinfo || true; nproc; date -u +%F; } >"$results/made-attribution.txt"

@@ -1,14 +1,15 @@
-// Command rl_lift prints the tables of the experiment from the combined reports
-// that run.sh and attribution.sh have left in its folder, and puts those of all
-// incoming orders together into the README:
+// Command rl_lift makes the tables of the experiment from the combined reports that
+// run.sh and attribution.sh have left in its folder: table.md there, and in the README
+// the rows of all incoming orders together.
 //
-//	go run ./experiments/rl_lift > experiments/rl_lift/table.md
+//	go run ./experiments/rl_lift
 package main
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log"
 	"maps"
@@ -94,13 +95,17 @@ var changes = []line{
 
 func main() {
 	log.SetFlags(0)
-	fmt.Println("Lift over the incoming order in percent, conditional, test: means over the seeds, paired 95% intervals over users drawn for all seeds and orders at once, of these trained policies; ± is the standard deviation over the seeds (trainings, shuffles): that of a mean of three is a root of three smaller. Steps are those whose weights validation kept, one a seed: 0 is the policy that RL began with.")
+	var table strings.Builder
+	fmt.Fprintln(&table, "Lift over the incoming order in percent, conditional, test: means over the seeds, paired 95% intervals over users drawn for all seeds and orders at once, of these trained policies; ± is the standard deviation over the seeds (trainings, shuffles): that of a mean of three is a root of three smaller. Steps are those whose weights validation kept, one a seed: 0 is the policy that RL began with.")
 	for _, d := range datasets {
-		if err := print(d.name, d.title, d.targets); err != nil {
+		if err := lifts(&table, d.name, d.title, d.targets); err != nil {
 			log.Fatal(err)
 		}
 	}
-	if err := attribute(); err != nil {
+	if err := attribute(&table); err != nil {
+		log.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "table.md"), []byte(table.String()), 0o644); err != nil {
 		log.Fatal(err)
 	}
 	if err := updateReadme("README.md"); err != nil {
@@ -165,7 +170,8 @@ func bestStep(file string) (step int, err error) {
 	return step, nil
 }
 
-func print(name, title string, targets []target) error {
+// lifts writes the table of a data set, nothing where it has not been run.
+func lifts(out io.Writer, name, title string, targets []target) error {
 	cells, shown := map[string]*eval.Report{}, map[string]*eval.Report{}
 	for _, l := range lines {
 		var err error
@@ -180,11 +186,8 @@ func print(name, title string, targets []target) error {
 	if first == nil {
 		return nil
 	}
-	fmt.Printf("\n## %s\n", title)
-	if all := orders(first); len(all) > 1 && !slices.Contains(all, eval.AllOrders) {
-		fmt.Println("\nPut together by an earlier version: intervals are the mean bounds of each seed's own, which are wider.")
-	}
-	fmt.Printf("\n| incoming order | n | policy | seeds | R@1 | R@3 | N@3 | N@3 over the linear control | over that on what prompts show | N@3 over SFT |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(out, "\n## %s\n", title)
+	fmt.Fprintf(out, "\n| incoming order | n | policy | seeds | R@1 | R@3 | N@3 | N@3 over the linear control | over that on what prompts show | N@3 over SFT |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, order := range orders(first) {
 		for _, l := range lines {
 			r := cells[l.cell]
@@ -199,14 +202,14 @@ func print(name, title string, targets []target) error {
 			if err != nil {
 				return err
 			}
-			fmt.Printf("| %s | %d | %s | %s |", order, row.N, title, strings.Trim(fmt.Sprint(r.Seeds), "[]"))
+			fmt.Fprintf(out, "| %s | %d | %s | %s |", order, row.N, title, strings.Trim(fmt.Sprint(r.Seeds), "[]"))
 			for _, m := range metrics {
-				fmt.Printf(" %s |", cellOf(row.Lift, row.Spread, m))
+				fmt.Fprintf(out, " %s |", cellOf(row.Lift, row.Spread, m))
 			}
 			over := sameRow(shown[l.cell], row)
-			fmt.Printf(" %s | %s | %s |\n", cellOf(row.OverRival, row.RivalSpread, "N@3"), cellOf(over.OverRival, over.RivalSpread, "N@3"), cellOf(row.OverBefore, row.BeforeSpread, "N@3"))
+			fmt.Fprintf(out, " %s | %s | %s |\n", cellOf(row.OverRival, row.RivalSpread, "N@3"), cellOf(over.OverRival, over.RivalSpread, "N@3"), cellOf(row.OverBefore, row.BeforeSpread, "N@3"))
 		}
-		if err := printTrees(name, order); err != nil {
+		if err := trees(out, name, order); err != nil {
 			return err
 		}
 		for _, t := range targets {
@@ -217,15 +220,15 @@ func print(name, title string, targets []target) error {
 				name  string
 				lifts [3]float64
 			}{{"gate", t.gate}, {"aim", t.aim}, {"ceiling of feature models on Beauty", t.ceiling}} {
-				fmt.Printf("| %s | | *%s* | | %+g | %+g | %+g | | | |\n", order, g.name, g.lifts[0], g.lifts[1], g.lifts[2])
+				fmt.Fprintf(out, "| %s | | *%s* | | %+g | %+g | %+g | | | |\n", order, g.name, g.lifts[0], g.lifts[1], g.lifts[2])
 			}
 		}
 	}
 	return nil
 }
 
-// printTrees prints what trees.py measured on an order, as means over its seeds.
-func printTrees(dataset, order string) error {
+// trees writes what trees.py measured on an order, as means over its seeds.
+func trees(out io.Writer, dataset, order string) error {
 	var trees struct {
 		Seeds map[string]map[string]struct {
 			Slates int
@@ -255,12 +258,12 @@ func printTrees(dataset, order string) error {
 			lifts[m] = append(lifts[m], 100*t.Lift[m])
 		}
 	}
-	fmt.Printf("| %s | %d | LightGBM | %s |", order, slates/len(seeds), strings.Join(seeds, " "))
+	fmt.Fprintf(out, "| %s | %d | LightGBM | %s |", order, slates/len(seeds), strings.Join(seeds, " "))
 	for _, m := range metrics {
 		mean, spread := meanAndDeviation(lifts[m])
-		fmt.Printf(" %+.1f ±%.1f |", mean, spread)
+		fmt.Fprintf(out, " %+.1f ±%.1f |", mean, spread)
 	}
-	fmt.Print(" | | |\n")
+	fmt.Fprint(out, " | | |\n")
 	return nil
 }
 
@@ -308,11 +311,11 @@ func cellOf(lifts map[string]eval.Lift, spread map[string]float64, metric string
 	return cell
 }
 
-// attribute prints what each change does to its policy: SFT, or RL where the
+// attribute writes what each change does to its policy: SFT, or RL where the
 // change is one of RL. The runs it is compared with have the same seeds and slates.
-func attribute() error {
+func attribute(out io.Writer) error {
 	columns := []string{"sasrec", "bpr", "blend", eval.AllOrders}
-	var out strings.Builder
+	var rows strings.Builder
 	for _, c := range changes {
 		r, err := read("beauty", c.cell)
 		if err != nil {
@@ -321,18 +324,18 @@ func attribute() error {
 		if r == nil {
 			continue
 		}
-		fmt.Fprintf(&out, "| %s | %s | %s |", strings.ToUpper(c.policy), c.title, strings.Trim(fmt.Sprint(r.Seeds), "[]"))
+		fmt.Fprintf(&rows, "| %s | %s | %s |", strings.ToUpper(c.policy), c.title, strings.Trim(fmt.Sprint(r.Seeds), "[]"))
 		for _, order := range columns {
 			row := r.Find(order, c.policy, eval.Conditional, "test")
 			if row == nil {
 				return fmt.Errorf("%s: no row of %s on the %s order", c.cell, c.policy, order)
 			}
-			fmt.Fprintf(&out, " %s |", cellOf(row.OverOther, row.OtherSpread, "N@3"))
+			fmt.Fprintf(&rows, " %s |", cellOf(row.OverOther, row.OtherSpread, "N@3"))
 		}
-		out.WriteByte('\n')
+		rows.WriteByte('\n')
 	}
-	if out.Len() > 0 {
-		fmt.Print("\n## What moves it: Amazon Beauty, N@3 with one change over N@3 without it, percent\n\n| stage | change | seeds | sasrec | bpr | blend | all |\n|---|---|---|---|---|---|---|\n", out.String())
+	if rows.Len() > 0 {
+		fmt.Fprint(out, "\n## What moves it: Amazon Beauty, N@3 with one change over N@3 without it, percent\n\n| stage | change | seeds | sasrec | bpr | blend | all |\n|---|---|---|---|---|---|---|\n", rows.String())
 	}
 	return nil
 }

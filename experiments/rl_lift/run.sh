@@ -90,4 +90,4 @@ for dataset in ${DATASETS:-market beauty sports beauty-time}; do
   done
   { git rev-parse HEAD; go version; grep -m1 'model name' /proc/cpuinfo || true; nproc; date -u +%F; } >"$results/made-$dataset.txt"
 done
-go run ./experiments/rl_lift >"$results/table.md"
+go run ./experiments/rl_lift

@@ -121,6 +121,17 @@ func TestRLRun(t *testing.T) {
 			t.Errorf("the report has no curve of %s", curve)
 		}
 	}
+	beside := filepath.Join(filepath.Dir(out), "beside.html")
+	if line := fails(t, process(t, "report", "--run", out, "--beside", out), 2); !strings.Contains(line, "--out") {
+		t.Errorf("message %q", line)
+	}
+	gr2(t, "report", "--run", out, "--beside", out, "--out", beside)
+	if page := string(content(t, filepath.Dir(out), "beside.html")); !strings.Contains(page, `<span class="run1">■</span> `+out) {
+		t.Error("the report of two runs does not name the second")
+	}
+	if !bytes.Equal(content(t, out, "report.html"), []byte(page)) {
+		t.Error("a report of two runs has changed that of the first")
+	}
 	probes := string(gr2(t, "eval", "--run", out, "--probe"))
 	for _, want := range []string{"logged / position / shuffled", "logged / position / reversed", "logged / labels", "copy_rate", "credit"} {
 		if !strings.Contains(probes, want) {

@@ -259,20 +259,45 @@ func readRuns(roots []string) ([]eval.Run, error) {
 	return runs, nil
 }
 
+// writeReport renders a report and returns its file.
+func writeReport(run, out string, beside []string) (string, error) {
+	command := "gr2 run --out " + quote(run)
+	switch {
+	case out != "":
+		return out, pipeline.WritePageBeside(out, run, command, beside)
+	case len(beside) > 0:
+		return "", fault.Usagef("--beside puts other runs into the report: name another file than the run's own with --out")
+	}
+	return filepath.Join(run, pipeline.PageFile), pipeline.WritePage(run, command)
+}
+
 func newReport(e *env) *cobra.Command {
-	var run string
+	var run, out string
+	var beside []string
 	cmd := &cobra.Command{
 		Use:   "report",
-		Short: "Render report.html of a finished run again",
+		Short: "Render the report of a finished run again, or with the curves of others",
+		Long: `Render report.html of a finished run again.
+
+--beside writes a report with the training curves of other runs in the same charts,
+such as one run a reward, to the file that --out names. The others may still be under way.`,
+		Example: `  gr2 report --run runs/beauty
+  gr2 report --run runs/naive --beside runs/a --beside runs/b --out rewards.html`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := pipeline.WritePage(run, "gr2 run --out "+quote(run)); err != nil {
+			page, err := writeReport(run, out, beside)
+			if err != nil {
 				return err
 			}
-			_, err := fmt.Fprintln(e.out, filepath.Join(run, pipeline.PageFile))
+			if e.json {
+				return e.print(envelope{Schema: 1, Command: "report", Inputs: map[string]string{"run": run}, Artifacts: map[string]string{"page": page}})
+			}
+			_, err = fmt.Fprintln(e.out, page)
 			return err
 		},
 	}
 	cmd.Flags().StringVar(&run, "run", "", "run folder")
+	cmd.Flags().StringVar(&out, "out", "", "file to write (default report.html in the run folder)")
+	cmd.Flags().StringArrayVar(&beside, "beside", nil, fmt.Sprintf("run folder whose training curves stand beside those of the run; repeat it, at most %d", page.MaxBeside))
 	must(cmd.MarkFlagRequired("run"))
 	return cmd
 }

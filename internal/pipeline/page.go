@@ -15,6 +15,7 @@ import (
 
 	"github.com/gr2/gr2/internal/baseline"
 	"github.com/gr2/gr2/internal/durable"
+	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/market"
 	"github.com/gr2/gr2/internal/report"
 	"github.com/gr2/gr2/internal/sid/fit"
@@ -52,12 +53,52 @@ func WritePage(root, command string) error {
 }
 
 func writePage(root, command string) error {
+	return WritePageBeside(filepath.Join(root, PageFile), root, command, nil)
+}
+
+// WritePageBeside renders the report of a finished run as a file of its own, with
+// the training curves of other runs, which may still be under way, beside its own.
+func WritePageBeside(file, root, command string, others []string) error {
 	data, err := pageData(root)
 	if err != nil {
 		return err
 	}
 	data.Command = command
-	return durable.Write(filepath.Join(root, PageFile), func(w io.Writer) error { return report.Write(w, data) })
+	if err := addBeside(&data, root, others); err != nil {
+		return err
+	}
+	return durable.Write(file, func(w io.Writer) error { return report.Write(w, data) })
+}
+
+// addBeside reads the curves of other runs. A run is called by the name of its
+// folder, or by the whole path where names are equal.
+func addBeside(d *report.Data, root string, others []string) error {
+	names := map[string]int{filepath.Base(root): 1}
+	for _, other := range others {
+		names[filepath.Base(other)]++
+	}
+	name := func(root string) string {
+		if base := filepath.Base(root); names[base] == 1 {
+			return base
+		}
+		return root
+	}
+	if len(others) > 0 {
+		d.Title = name(root)
+	}
+	for _, other := range others {
+		curves, err := curvesOf(other)
+		if err != nil {
+			return err
+		}
+		if len(curves) == 0 {
+			return fault.Inputf("%s has no training logs: name the folder of a run", other)
+		}
+		run := report.Run{Name: name(other)}
+		run.Curves, d.Limits = splitAlarms(curves, d.Limits, " of "+run.Name)
+		d.Beside = append(d.Beside, run)
+	}
+	return nil
 }
 
 func pageData(root string) (report.Data, error) {
@@ -146,8 +187,14 @@ func addBaselines(root string, d *report.Data) error {
 	return nil
 }
 
-// addCurves reads the training logs.
 func addCurves(root string, d *report.Data) error {
+	curves, err := curvesOf(root)
+	d.Curves, d.Limits = splitAlarms(curves, d.Limits, "")
+	return err
+}
+
+// curvesOf reads the training logs, as far as they are written.
+func curvesOf(root string) (all []report.Curve, err error) {
 	for _, s := range []struct{ name, log string }{
 		{"midtrain: token warm-up", filepath.Join(StageMidtrain, stateDir, warmupDir, train.LogName)},
 		{"midtrain", filepath.Join(StageMidtrain, stateDir, train.LogName)},
@@ -161,35 +208,42 @@ func addCurves(root string, d *report.Data) error {
 		}
 		err := readFile(path, func(in io.Reader) error {
 			curves, err := report.ReadCurves(s.name, path, in)
-			for _, c := range curves {
-				switch {
-				case c.Metric == alarmMetric:
-					d.Limits = append(d.Limits, alarmLimits(c)...)
-				case shownCurve(c.Metric):
-					d.Curves = append(d.Curves, c)
-				}
-			}
+			all = append(all, curves...)
 			return err
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return all, nil
+}
+
+// splitAlarms makes sentences of the alarms among the curves and takes out what is
+// bookkeeping. of says of which run they are.
+func splitAlarms(curves []report.Curve, limits []string, of string) (shown []report.Curve, more []string) {
+	for _, c := range curves {
+		switch {
+		case c.Metric == alarmMetric:
+			limits = append(limits, alarmLimits(c, of)...)
+		case shownCurve(c.Metric):
+			shown = append(shown, c)
+		}
+	}
+	return shown, limits
 }
 
 // alarmMetric stands in the logs where reward and validation part.
 const alarmMetric = "alarm"
 
 // alarmLimits has a line for each kind of alarm.
-func alarmLimits(c report.Curve) (limits []string) {
+func alarmLimits(c report.Curve, of string) (limits []string) {
 	steps := map[rl.AlarmKind][]string{}
 	for _, p := range c.Points {
 		kind := rl.AlarmKind(p.Y)
 		steps[kind] = append(steps[kind], fmt.Sprint(p.X))
 	}
 	for _, kind := range slices.Sorted(maps.Keys(steps)) {
-		limits = append(limits, fmt.Sprintf("ALARM of %s at step %s: %v.", c.Stage, strings.Join(steps[kind], ", "), kind))
+		limits = append(limits, fmt.Sprintf("ALARM of %s%s at step %s: %v.", c.Stage, of, strings.Join(steps[kind], ", "), kind))
 	}
 	return limits
 }

@@ -47,6 +47,15 @@ func TestAlarmStandsInFrontOfTheNumbers(t *testing.T) {
 			t.Errorf("no curve of %s in %v", want, names)
 		}
 	}
+	if err := addBeside(&d, "runs/naive", []string{root}); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Limits) != 4 || !strings.HasPrefix(d.Limits[2], "ALARM of rl of "+filepath.Base(root)+" at step 4") || len(d.Beside) != 1 || len(d.Beside[0].Curves) != len(d.Curves) {
+		t.Errorf("beside another run: limits %q, runs %+v", d.Limits, d.Beside)
+	}
+	if err := addBeside(&d, root, []string{t.TempDir()}); err == nil {
+		t.Error("a folder without training logs stands beside a run")
+	}
 	for _, not := range []string{"alarm", "draws"} {
 		if slices.Contains(names, not) {
 			t.Errorf("%s is shown as a curve", not)

@@ -16,11 +16,17 @@ import (
 // lineChart is one metric of one stage.
 type lineChart struct {
 	Stage, Metric string
-	Path          string // of an SVG polyline
+	Lines         []line
 	X, Y          []tick
-	Last          string // the value at the end
-	LastX, LastY  string
-	Note          string // for readers who cannot see the line
+	Note          string // for readers who cannot see the lines
+}
+
+// line is the metric in one run.
+type line struct {
+	Run          int    // its number, for the colour
+	Path         string // of an SVG polyline
+	Last         string // the value at the end
+	LastX, LastY string
 }
 
 // tick is a labelled place on an axis.
@@ -33,28 +39,44 @@ const (
 	maxPoints                  = 400 // drawn points a curve; about one a pixel
 )
 
-func newLineChart(c Curve) (lineChart, bool) {
-	points := thin(finite(c.Points), maxPoints)
-	if len(points) < 2 {
+// newLineChart draws a metric of a stage as the runs have it, by the number of the
+// run. Runs with fewer than two points of it have no line. The lines of several runs
+// are means over stretches of steps: noise that crosses noise cannot be read.
+func newLineChart(stage, metric string, runs [][]Point) (lineChart, bool) {
+	drawn, all := make([][]Point, len(runs)), []Point(nil)
+	for i, points := range runs {
+		points = finite(points)
+		if len(runs) > 1 {
+			points = means(points, stretches)
+		}
+		if points = thin(points, maxPoints); len(points) > 1 {
+			drawn[i], all = points, append(all, points...)
+		}
+	}
+	if all == nil {
 		return lineChart{}, false
 	}
-	xs, ys := spanOf(points, func(p Point) float64 { return p.X }), spanOf(points, func(p Point) float64 { return p.Y })
+	xs, ys := spanOf(all, func(p Point) float64 { return p.X }), spanOf(all, func(p Point) float64 { return p.Y })
 	xTicks, yTicks := niceTicks(xs, 5), niceTicks(ys, 5)
 	ys = ys.include(yTicks)
 	x := func(v float64) string { return coord(plotL + (plotR-plotL)*xs.share(v)) }
 	y := func(v float64) string { return coord(plotB - (plotB-plotT)*ys.share(v)) }
-	var path strings.Builder
-	for i, p := range points {
-		if i > 0 {
-			path.WriteByte(' ')
+	chart := lineChart{Stage: stage, Metric: metric, Note: fmt.Sprintf("%s of %s", metric, stage)}
+	for i, points := range drawn {
+		if points == nil {
+			continue
 		}
-		path.WriteString(x(p.X) + "," + y(p.Y))
+		var path []string
+		for _, p := range points {
+			path = append(path, x(p.X)+","+y(p.Y))
+		}
+		first, last := points[0], points[len(points)-1]
+		if len(chart.Lines) > 0 {
+			chart.Note += ";"
+		}
+		chart.Note += fmt.Sprintf(" from %s at step %s to %s at step %s", short(first.Y), short(first.X), short(last.Y), short(last.X))
+		chart.Lines = append(chart.Lines, line{Run: i, Path: strings.Join(path, " "), Last: short(last.Y), LastX: x(last.X), LastY: y(last.Y)})
 	}
-	first, last := points[0], points[len(points)-1]
-	chart := lineChart{Stage: c.Stage, Metric: c.Metric, Path: path.String(),
-		Last: short(last.Y), LastX: x(last.X), LastY: y(last.Y),
-		Note: fmt.Sprintf("%s of %s from %s at step %s to %s at step %s", c.Metric, c.Stage,
-			short(first.Y), short(first.X), short(last.Y), short(last.X))}
 	for _, v := range xTicks {
 		chart.X = append(chart.X, tick{x(v), short(v)})
 	}
@@ -69,6 +91,26 @@ func finite(points []Point) []Point {
 		s := p.X + p.Y
 		return math.IsNaN(s) || math.IsInf(s, 0)
 	})
+}
+
+// stretches are the points at most of a line among others.
+const stretches = 50
+
+// means are those of n equal stretches of the points, at the last place of each;
+// the points themselves where there are no more.
+func means(points []Point, n int) []Point {
+	if len(points) <= n {
+		return points
+	}
+	out := make([]Point, n)
+	for i := range out {
+		part := points[i*len(points)/n : (i+1)*len(points)/n]
+		for _, p := range part {
+			out[i].Y += p.Y / float64(len(part))
+		}
+		out[i].X = part[len(part)-1].X
+	}
+	return out
 }
 
 // thin keeps at most n points: the lowest and the highest of each of n/2 equal

@@ -51,22 +51,26 @@ func TestChartStaysInside(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(2, 900).Draw(t, "n")
 		scale := rapid.SampledFrom([]float64{1e-12, 1, 1e12}).Draw(t, "scale")
-		c := Curve{Stage: "s", Metric: "m"}
-		for i := range n {
-			c.Points = append(c.Points, Point{float64(i), scale * rapid.Float64Range(-1, 1).Draw(t, "y")})
+		runs := make([][]Point, rapid.IntRange(1, 1+MaxBeside).Draw(t, "runs"))
+		for k := range runs {
+			for i := range n / (k + 1) { // one of them may have none
+				runs[k] = append(runs[k], Point{float64(i), scale * rapid.Float64Range(-1, 1).Draw(t, "y")})
+			}
 		}
-		chart, ok := newLineChart(c)
+		chart, ok := newLineChart("s", "m", runs)
 		if !ok {
 			t.Fatal("not drawn")
 		}
-		pairs := strings.Fields(chart.Path)
-		if len(pairs) > maxPoints {
-			t.Fatalf("%d points", len(pairs))
-		}
-		for _, pair := range pairs {
-			x, y, _ := strings.Cut(pair, ",")
-			inside(t, x, plotL, plotR)
-			inside(t, y, plotT, plotB)
+		for _, line := range chart.Lines {
+			pairs := strings.Fields(line.Path)
+			if len(pairs) > maxPoints {
+				t.Fatalf("%d points", len(pairs))
+			}
+			for _, pair := range pairs {
+				x, y, _ := strings.Cut(pair, ",")
+				inside(t, x, plotL, plotR)
+				inside(t, y, plotT, plotB)
+			}
 		}
 		if len(chart.Y) < 2 || len(chart.X) < 1 {
 			t.Fatalf("ticks %v %v", chart.X, chart.Y)
@@ -108,13 +112,33 @@ func TestThinKeepsSpikes(t *testing.T) {
 	})
 }
 
+// Lines of several runs are means of stretches, which leave the mean of all as it is,
+// and end where the run ends.
+func TestMeansOfStretches(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := stretches * rapid.IntRange(1, 7).Draw(t, "n")
+		points, want := make([]Point, n), 0.0
+		for i := range points {
+			points[i] = Point{float64(i), rapid.Float64Range(-1, 1).Draw(t, "y")}
+			want += points[i].Y / float64(n)
+		}
+		got, mean := means(points, stretches), 0.0
+		for _, p := range got {
+			mean += p.Y / stretches
+		}
+		if len(got) != stretches || math.Abs(mean-want) > 1e-9 || got[stretches-1].X != float64(n-1) {
+			t.Fatalf("%d points with mean %g, want %g; the last at %g", len(got), mean, want, got[len(got)-1].X)
+		}
+	})
+}
+
 func TestNotNumbersAreLeftOut(t *testing.T) {
 	nan := math.NaN()
-	chart, ok := newLineChart(Curve{Points: []Point{{1, nan}, {2, 5}, {3, math.Inf(1)}, {4, 6}}})
-	if !ok || len(strings.Fields(chart.Path)) != 2 {
+	chart, ok := newLineChart("s", "m", [][]Point{{{1, nan}, {2, 5}, {3, math.Inf(1)}, {4, 6}}})
+	if !ok || len(chart.Lines) != 1 || len(strings.Fields(chart.Lines[0].Path)) != 2 {
 		t.Errorf("got %v %+v", ok, chart)
 	}
-	if _, ok := newLineChart(Curve{Points: []Point{{1, nan}, {2, 5}}}); ok {
+	if _, ok := newLineChart("s", "m", [][]Point{{{1, nan}, {2, 5}}, {{1, 1}}}); ok {
 		t.Error("one point was drawn")
 	}
 }

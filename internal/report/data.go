@@ -14,6 +14,7 @@ type Data struct {
 	Report    *eval.Report
 	Baselines *Table   // retrieval over the whole catalog, or any other table
 	Curves    []Curve  // see ReadCurves
+	Beside    []Run    // other runs, whose curves stand beside this one's: at most MaxBeside
 	Samples   []Sample // slates before and after
 	SID       *SIDs    // the run's semantic IDs
 	Facts     []Fact   // data set, model, machine
@@ -28,6 +29,15 @@ type Data struct {
 type SIDs struct {
 	Quality quality.Report
 	Nearest sid.Stats // were every level the nearest code
+}
+
+// MaxBeside is how many other runs a chart has lines for that can be told apart.
+const MaxBeside = 5
+
+// Run is another run, of which the curves alone are shown.
+type Run struct {
+	Name   string
+	Curves []Curve
 }
 
 // Fact is a name and its value.

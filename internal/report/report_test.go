@@ -123,6 +123,33 @@ func TestShowsEverything(t *testing.T) {
 	}
 }
 
+// Curves of other runs stand in the charts of this one, in their own colours, and
+// have charts of their own where this one has none.
+func TestCurvesBeside(t *testing.T) {
+	d := example()
+	d.Beside = []Run{
+		{"other", []Curve{{"sft", "loss", []Point{{1, 4}, {9, 3.25}}}, {"rl", "reward", []Point{{1, .5}, {2, .75}}}}},
+		{"third", []Curve{{"sft", "loss", []Point{{1, 4}, {9, 3.5}}}}},
+	}
+	page := html.UnescapeString(render(t, d))
+	for _, want := range []string{
+		`<span class="run0">■</span> beauty-small <span class="run1">■</span> other <span class="run2">■</span> third`, "of beauty-small alone",
+		`<span class="run1">■</span> 3.25 <span class="run2">■</span> 3.5</figcaption>`, `<h3>rl</h3>`,
+		`<figcaption>reward: <span class="run1">■</span> 0.75</figcaption>`, `class="curve run2"`,
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the report lacks %q", want)
+		}
+	}
+	if alone := render(t, example()); strings.Contains(alone, "■</span> beauty-small") || strings.Contains(alone, `class="curve run1"`) {
+		t.Error("a report of one run has a legend")
+	}
+	d.Beside = make([]Run, MaxBeside+1)
+	if err := Write(&bytes.Buffer{}, d); err == nil || fault.KindOf(err) != fault.Usage {
+		t.Errorf("too many runs: %v", err)
+	}
+}
+
 func TestSameDataSameBytes(t *testing.T) {
 	first := render(t, example())
 	for range 5 { // maps would be walked in another order
@@ -182,6 +209,7 @@ func poisoned(text string) Data {
 	for i := range d.Curves {
 		d.Curves[i].Stage, d.Curves[i].Metric = text, text
 	}
+	d.Beside = []Run{{text, d.Curves[:1]}}
 	s := &d.Samples[0]
 	s.ID, s.Note, s.Policy, s.Order, s.Trace = text, text, text, text, text
 	for i := range s.Candidates {

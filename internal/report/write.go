@@ -27,6 +27,7 @@ type page struct {
 	Tables   []resultTable
 	Meanings []Fact
 	Probes   []probeGroup
+	Runs     []string // whose curves are drawn, by number; nil where it is one
 	Training []stageCharts
 	Slates   []slateView
 	SIDRows  []sidRow
@@ -96,7 +97,15 @@ func newPage(d Data) (*page, error) {
 	if p.Probes, err = probeGroups(d.Report.Probes); err != nil {
 		return nil, err
 	}
-	p.Training = charts(d.Curves)
+	if p.Training, err = charts(d.Curves, d.Beside); err != nil {
+		return nil, err
+	}
+	if len(d.Beside) > 0 {
+		p.Runs = []string{d.Title}
+		for _, run := range d.Beside {
+			p.Runs = append(p.Runs, run.Name)
+		}
+	}
 	for _, s := range d.Samples {
 		v, err := newSlateView(s)
 		if err != nil {
@@ -149,21 +158,46 @@ func headline(rows []eval.Row) []string {
 	return out
 }
 
-func charts(curves []Curve) []stageCharts {
-	var stages []stageCharts
-	for _, c := range curves {
-		chart, ok := newLineChart(c)
-		if !ok {
-			continue
-		}
-		i := slices.IndexFunc(stages, func(s stageCharts) bool { return s.Name == c.Stage })
-		if i < 0 {
-			i = len(stages)
-			stages = append(stages, stageCharts{Name: c.Stage})
-		}
-		stages[i].Charts = append(stages[i].Charts, chart)
+func charts(own []Curve, beside []Run) ([]stageCharts, error) {
+	if len(beside) > MaxBeside {
+		return nil, fault.Usagef("curves of %d runs beside this one; name at most %d, for more cannot be told apart in a chart", len(beside), MaxBeside)
 	}
-	return stages
+	runs := append([]Run{{Curves: own}}, beside...)
+	var stages []stageCharts
+	drawn := map[[2]string]bool{}
+	for _, run := range runs {
+		for _, c := range run.Curves {
+			key := [2]string{c.Stage, c.Metric}
+			if drawn[key] {
+				continue
+			}
+			drawn[key] = true
+			chart, ok := newLineChart(c.Stage, c.Metric, pointsOf(runs, c.Stage, c.Metric))
+			if !ok {
+				continue
+			}
+			i := slices.IndexFunc(stages, func(s stageCharts) bool { return s.Name == c.Stage })
+			if i < 0 {
+				i = len(stages)
+				stages = append(stages, stageCharts{Name: c.Stage})
+			}
+			stages[i].Charts = append(stages[i].Charts, chart)
+		}
+	}
+	return stages, nil
+}
+
+// pointsOf is a metric of a stage as each of the runs has it, nil where one has not.
+func pointsOf(runs []Run, stage, metric string) [][]Point {
+	points := make([][]Point, len(runs))
+	for i, run := range runs {
+		for _, c := range run.Curves {
+			if c.Stage == stage && c.Metric == metric {
+				points[i] = c.Points
+			}
+		}
+	}
+	return points
 }
 
 func newSlateView(s Sample) (slateView, error) {
