@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/goccy/go-yaml"
+
 	"github.com/gr2/gr2/internal/config"
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/pipeline"
@@ -38,6 +40,41 @@ func TestExperimentsResolve(t *testing.T) {
 			t.Errorf("%s over %s: %v", file, preset, err)
 		}
 	}
+}
+
+// TestBasePresetStatesEveryKey: the other presets, and gr2's users, differ from it.
+func TestBasePresetStatesEveryKey(t *testing.T) {
+	read := func(text []byte) (tree map[string]any) {
+		if err := yaml.Unmarshal(text, &tree); err != nil {
+			t.Fatal(err)
+		}
+		return tree
+	}
+	stated, err := os.ReadFile(filepath.Join("presets", "small.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := config.Load("small", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := config.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var compare func(prefix string, all, stated map[string]any)
+	compare = func(prefix string, all, stated map[string]any) {
+		for name, value := range all {
+			if _, ok := stated[name]; !ok {
+				t.Errorf("presets/small.yaml does not state %s%s", prefix, name)
+				continue
+			}
+			if section, ok := value.(map[string]any); ok {
+				compare(prefix+name+".", section, stated[name].(map[string]any))
+			}
+		}
+	}
+	compare("", read(all), read(stated))
 }
 
 func TestLaterSourcesWin(t *testing.T) {
@@ -81,7 +118,17 @@ func TestWrongConfigurationIsNamed(t *testing.T) {
 		{"small", "stf.lr=1", `did you mean "sft.lr"`},
 		{"small", "sft.epoch=1", `did you mean "sft.epochs"`},
 		{"small", "sft", "section.key=value"},
-		{"small", "sft.lr=fast", "sft.lr=fast"},
+		{"small", "sft.lr=fast", "sft.lr is fast; use a number"},
+		{"small", "rl.steps=78.1", "rl.steps is 78.1; use a whole number"},
+		{"small", "rl.steps=abc", "rl.steps is abc; use a whole number"},
+		{"small", "seed=2.5", "seed is 2.5; use a whole number"},
+		{"small", "seed=-1", "seed is -1; use a whole number"},
+		{"small", "sft.pointer=1", "sft.pointer is 1; use true or false"},
+		{"small", "rl=5", "rl is 5; use its keys"},
+		{"small", "sft.orders=sasrec", "sft.orders"},
+		{"small", "rl.reward=A", `rl.reward is "A"; use one of naive, a, b, c`},
+		{"small", "rl.metric=mrr", `rl.metric is "mrr"; use one of auc, ndcg, promotion`},
+		{"small", "rl.alpha=-1", "rl.alpha is -1; use 0 to 100"},
 		{"small", "slates.k=51", "slates.k is 51; use 2 to 50"},
 		{"small", "slates.orders=[sasrec,magic]", `slates.orders is "magic"`},
 		{"small", "sft.orders=[logged]", `sft.orders is "logged"`},
@@ -93,6 +140,7 @@ func TestWrongConfigurationIsNamed(t *testing.T) {
 		{"small", "sft.teacher_epochs=0", "sft.teacher_trees needs a teacher"},
 		{"small", "prompt.judge=false rl.lambda_judge=1", "rl.lambda_judge needs prompt.judge and sft.judge_layers"},
 		{"small", "rl.decode=free rl.credit=answer rl.margin=0", "rl.margin is 0 and rl.decode is free"},
+		{"small", "rl.decode=free rl.credit=answer rl.margin=1024 prompt.max_tokens=1025", "which leaves no room for answers in the 2048 of model.max_positions"},
 		{"small", "sid.method=kmeans", `sid.method is "kmeans"; use one of rq-kmeans`},
 		{"small", "sid.assign=", "sid.assign is empty; use one of [nearest free"},
 		{"small", "sid.assign=greedy", `"greedy"`},

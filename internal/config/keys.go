@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,30 +14,30 @@ import (
 	"github.com/gr2/gr2/internal/pipeline"
 )
 
-// checkKeys refuses a key that no option has and names the nearest one. It
-// tells whether the document holds none at all.
+// checkKeys refuses a key that no option has and names the nearest one, and a value
+// that its option cannot hold. It tells whether the document holds none at all.
 func checkKeys(doc []byte, from string) (empty bool, err error) {
 	var tree map[string]any
 	if err := yaml.Unmarshal(doc, &tree); err != nil {
 		return false, fault.Usagef("%s: %s", from, oneLine(err))
 	}
-	known := keysOf(reflect.TypeFor[pipeline.Options](), "")
-	for _, key := range flatten(tree, "") {
-		if slices.Contains(known, key) {
-			continue
+	known, given := map[string]reflect.Kind{}, map[string]any{}
+	kindsOf(reflect.TypeFor[pipeline.Options](), "", known)
+	flatten(tree, "", given)
+	for _, key := range slices.Sorted(maps.Keys(given)) {
+		kind, ok := known[key]
+		if !ok {
+			return false, fault.Usagef("%s: there is no key %q%s (gr2 config prints them all)", from, key, hint(key, known))
 		}
-		hint := ""
-		if near := nearest(key, known); distance(key, near) <= len(key)/2 {
-			hint = fmt.Sprintf("; did you mean %q?", near)
+		if wanted := misfit(kind, given[key]); wanted != "" {
+			return false, fault.Usagef("%s: %s is %v; use %s", from, key, given[key], wanted)
 		}
-		return false, fault.Usagef("%s: there is no key %q%s (gr2 config prints them all)", from, key, hint)
 	}
 	return len(tree) == 0, nil
 }
 
-// keysOf lists the dotted keys of an options struct: sections and leaves.
-func keysOf(t reflect.Type, prefix string) []string {
-	var keys []string
+// kindsOf notes the dotted keys of an options struct, sections and leaves.
+func kindsOf(t reflect.Type, prefix string, kinds map[string]reflect.Kind) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, flags, _ := strings.Cut(f.Tag.Get("yaml"), ",")
@@ -43,34 +45,69 @@ func keysOf(t reflect.Type, prefix string) []string {
 			continue
 		}
 		if flags == "inline" {
-			keys = append(keys, keysOf(f.Type, prefix)...)
+			kindsOf(f.Type, prefix, kinds)
 			continue
 		}
-		keys = append(keys, prefix+name)
+		kinds[prefix+name] = f.Type.Kind()
 		if f.Type.Kind() == reflect.Struct {
-			keys = append(keys, keysOf(f.Type, prefix+name+".")...)
+			kindsOf(f.Type, prefix+name+".", kinds)
 		}
 	}
-	return keys
 }
 
-// flatten lists the dotted keys of a YAML tree in order.
-func flatten(tree map[string]any, prefix string) []string {
-	var keys []string
+// flatten notes the leaves of a YAML tree by dotted key.
+func flatten(tree map[string]any, prefix string, leaves map[string]any) {
 	for name, value := range tree {
 		if sub, ok := value.(map[string]any); ok {
-			keys = append(keys, flatten(sub, prefix+name+".")...)
+			flatten(sub, prefix+name+".", leaves)
 			continue
 		}
-		keys = append(keys, prefix+name)
+		leaves[prefix+name] = value
 	}
-	slices.Sort(keys)
-	return keys
 }
 
-// nearest is the known key with the least edit distance.
-func nearest(key string, known []string) string {
-	return slices.MinFunc(known, func(a, b string) int { return distance(key, a) - distance(key, b) })
+// misfit is what an option of this kind wants instead of the value, "" where it
+// fits. The decoder would cut a fraction off.
+func misfit(kind reflect.Kind, value any) (wanted string) {
+	number, isNumber := 0.0, true
+	switch v := value.(type) {
+	case uint64:
+		number = float64(v)
+	case int64:
+		number = float64(v)
+	case float64:
+		number = v
+	default:
+		isNumber = false
+	}
+	switch kind {
+	case reflect.Int, reflect.Int64, reflect.Uint64:
+		if !isNumber || number != math.Trunc(number) || kind == reflect.Uint64 && number < 0 {
+			return "a whole number"
+		}
+	case reflect.Float32, reflect.Float64:
+		if !isNumber {
+			return "a number"
+		}
+	case reflect.Bool:
+		if _, ok := value.(bool); !ok {
+			return "true or false"
+		}
+	case reflect.Struct:
+		if value != nil {
+			return "its keys: it is a section"
+		}
+	}
+	return ""
+}
+
+// hint names the known key with the least edit distance, where it is near.
+func hint(key string, known map[string]reflect.Kind) string {
+	near := slices.MinFunc(slices.Sorted(maps.Keys(known)), func(a, b string) int { return distance(key, a) - distance(key, b) })
+	if distance(key, near) > len(key)/2 {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q?", near)
 }
 
 // distance is the Levenshtein distance in bytes.

@@ -2,7 +2,9 @@ package pipeline
 
 import (
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gr2/gr2/internal/embed/backend"
@@ -237,71 +239,20 @@ type EvalOptions struct {
 // Validate says which field is wrong and what would be right.
 func (o *Options) Validate() error {
 	c := checker{}
-	c.oneOf("data.protocol", o.Data.Protocol, "auto", "leave-one-out", "time", "logged")
-	c.within("data.core", float64(o.Data.Core), 0, 1000)
-	c.within("data.valid_share", o.Data.ValidShare, 0.001, 0.5)
-	c.within("data.test_share", o.Data.TestShare, 0.001, 0.5)
-	c.within("data.steps", float64(o.Data.Steps), 1, 366)
-	c.within("slates.k", float64(o.Slates.K), 2, 50)
-	c.within("slates.epochs", float64(o.Slates.Epochs), 1, 1000)
-	c.within("slates.folds", float64(o.Slates.Folds), 2, 20)
-	c.within("slates.positions", float64(o.Slates.Positions), 1, 50)
-	for i, name := range o.Slates.Orders {
-		c.oneOf("slates.orders", name, "sasrec", "bpr", "blend", "logged")
-		if slices.Contains(o.Slates.Orders[:i], name) {
-			c.fail("slates.orders names %q twice", name)
-		}
-	}
-	for _, name := range o.SFT.Orders {
-		c.oneOf("sft.orders", name, o.Slates.Orders...)
-	}
+	c.data(&o.Data)
+	c.slates(&o.Slates)
 	if err := o.Embed.Validate(); err != nil {
 		c.wrong = append(c.wrong, err.Error())
 	}
 	c.sid(&o.SID)
 	c.within("tokenizer.vocab", float64(o.Tokenizer.Vocab), 300, 200000)
-	c.within("prompt.evidence_buckets", float64(o.Prompt.EvidenceBuckets), 3, 64)
-	c.within("prompt.history_max", float64(o.Prompt.HistoryMax), -1, 200)
-	c.within("prompt.title_max", float64(o.Prompt.TitleMax), 1, 200)
-	c.within("prompt.max_tokens", float64(o.Prompt.MaxTokens), 64, 32768)
 	c.prompt(o)
 	c.model(&o.Model)
 	c.within("model.max_positions", float64(o.Model.MaxPositions), float64(o.Prompt.MaxTokens)+64, 65536)
-	c.optim("midtrain", o.Midtrain.OptimOptions)
-	c.within("midtrain.examples", float64(o.Midtrain.Examples), 0, 1e9)
-	c.within("midtrain.warmup_share", o.Midtrain.WarmupShare, 0, 0.9)
-	c.within("midtrain.warmup_lr", o.Midtrain.WarmupLR, 0, 1)
-	c.within("midtrain.user_share", o.Midtrain.UserShare, 0, 1)
-	for name, share := range map[string]float64{
-		"sequence": o.Midtrain.Sequence, "persona": o.Midtrain.Persona, "caption": o.Midtrain.Caption, "text": o.Midtrain.Text,
-	} {
-		c.within("midtrain."+name, share, 0, 1000)
-	}
-	c.optim("sft", o.SFT.OptimOptions)
-	c.within("sft.shuffle", o.SFT.Shuffle, 0, 1)
-	c.within("sft.first_share", o.SFT.FirstShare, 0, 1)
-	c.within("sft.teacher_epochs", float64(o.SFT.TeacherEpochs), 0, 1000)
-	c.within("sft.sub_share", o.SFT.SubShare, 0, 1)
-	c.within("sft.lambda_judge", o.SFT.LambdaJudge, 0, 100)
-	c.within("sft.lambda_output", o.SFT.LambdaOutput, 0, 100)
-	c.within("sft.lambda_reason", o.SFT.LambdaReason, 0, 100)
-	c.within("sft.user_share", o.SFT.UserShare, 0.01, 1)
-	c.judgements(o)
-	c.within("sft.judge_layers", float64(o.SFT.JudgeLayers), 0, float64(max(0, o.Model.Layers-1)))
-	c.within("sft.teacher_share", o.SFT.TeacherShare, 0, 1)
-	c.within("sft.teacher_temperature", o.SFT.TeacherTemperature, 0, 100)
-	c.within("sft.valid_share", o.SFT.ValidShare, 0.05, 1)
-	c.within("sft.validations", float64(o.SFT.Validations), 1, 100)
-	c.within("sft.valid_slates", float64(o.SFT.ValidSlates), 1, 1e6)
+	c.midtrain(&o.Midtrain)
+	c.sft(o)
 	c.rl(o)
-	c.oneOf("eval.decode", o.Eval.Decode, "generate", "first", "judge")
-	if o.Eval.Decode == "judge" && !o.Prompt.Judge {
-		c.fail("eval.decode is judge and prompt.judge is off; switch it on, or decode by generate")
-	}
-	c.oneOf("eval.weights", o.Eval.Weights, string(rerank.Float32), string(rerank.Int8))
-	c.within("eval.bootstrap", float64(o.Eval.Bootstrap), 100, 1e6)
-	c.within("eval.probe_slates", float64(o.Eval.ProbeSlates), 1, 1e6)
-	c.within("eval.samples", float64(o.Eval.Samples), 0, 1000)
+	c.eval(o)
 	return c.err()
 }
 
@@ -316,15 +267,48 @@ func (c *checker) oneOf(field, value string, choices ...string) {
 
 func (c *checker) within(field string, value, low, high float64) {
 	if !(value >= low && value <= high) {
-		c.wrong = append(c.wrong, fmt.Sprintf("%s is %g; use %g to %g", field, value, low, high))
+		c.fail("%s is %s; use %s to %s", field, plain(value), plain(low), plain(high))
 	}
+}
+
+// plain writes a number without an exponent where it is whole.
+func plain(v float64) string {
+	if v == math.Trunc(v) && math.Abs(v) < 1e15 {
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	return fmt.Sprint(v)
 }
 
 func (c *checker) fail(format string, args ...any) {
 	c.wrong = append(c.wrong, fmt.Sprintf(format, args...))
 }
 
+func (c *checker) data(o *DataOptions) {
+	c.oneOf("data.protocol", o.Protocol, "auto", "leave-one-out", "time", "logged")
+	c.within("data.core", float64(o.Core), 0, 1000)
+	c.within("data.valid_share", o.ValidShare, 0.001, 0.5)
+	c.within("data.test_share", o.TestShare, 0.001, 0.5)
+	c.within("data.steps", float64(o.Steps), 1, 366)
+}
+
+func (c *checker) slates(o *SlateOptions) {
+	c.within("slates.k", float64(o.K), 2, 50)
+	c.within("slates.epochs", float64(o.Epochs), 1, 1000)
+	c.within("slates.folds", float64(o.Folds), 2, 20)
+	c.within("slates.positions", float64(o.Positions), 1, 50)
+	for i, name := range o.Orders {
+		c.oneOf("slates.orders", name, "sasrec", "bpr", "blend", "logged")
+		if slices.Contains(o.Orders[:i], name) {
+			c.fail("slates.orders names %q twice", name)
+		}
+	}
+}
+
 func (c *checker) prompt(o *Options) {
+	c.within("prompt.evidence_buckets", float64(o.Prompt.EvidenceBuckets), 3, 64)
+	c.within("prompt.history_max", float64(o.Prompt.HistoryMax), -1, 200)
+	c.within("prompt.title_max", float64(o.Prompt.TitleMax), 1, 200)
+	c.within("prompt.max_tokens", float64(o.Prompt.MaxTokens), 64, 32768)
 	for _, name := range o.Prompt.EvidenceNames {
 		c.oneOf("prompt.evidence_names", name, evidence.Names()...)
 	}
@@ -350,6 +334,52 @@ func (c *checker) model(o *ModelOptions) {
 	if o.Heads%o.KVHeads != 0 {
 		c.fail("model.kv_heads is %d; use a divisor of model.heads, %d", o.KVHeads, o.Heads)
 	}
+}
+
+func (c *checker) midtrain(o *MidtrainOptions) {
+	c.optim("midtrain", o.OptimOptions)
+	c.within("midtrain.examples", float64(o.Examples), 0, 1e9)
+	c.within("midtrain.warmup_share", o.WarmupShare, 0, 0.9)
+	c.within("midtrain.warmup_lr", o.WarmupLR, 0, 1)
+	c.within("midtrain.user_share", o.UserShare, 0, 1)
+	for name, share := range map[string]float64{
+		"sequence": o.Sequence, "persona": o.Persona, "caption": o.Caption, "text": o.Text,
+	} {
+		c.within("midtrain."+name, share, 0, 1000)
+	}
+}
+
+func (c *checker) sft(o *Options) {
+	for _, name := range o.SFT.Orders {
+		c.oneOf("sft.orders", name, o.Slates.Orders...)
+	}
+	c.optim("sft", o.SFT.OptimOptions)
+	c.within("sft.shuffle", o.SFT.Shuffle, 0, 1)
+	c.within("sft.first_share", o.SFT.FirstShare, 0, 1)
+	c.within("sft.teacher_epochs", float64(o.SFT.TeacherEpochs), 0, 1000)
+	c.within("sft.sub_share", o.SFT.SubShare, 0, 1)
+	c.within("sft.lambda_judge", o.SFT.LambdaJudge, 0, 100)
+	c.within("sft.lambda_output", o.SFT.LambdaOutput, 0, 100)
+	c.within("sft.lambda_reason", o.SFT.LambdaReason, 0, 100)
+	c.within("sft.user_share", o.SFT.UserShare, 0.01, 1)
+	c.judgements(o)
+	c.within("sft.judge_layers", float64(o.SFT.JudgeLayers), 0, float64(max(0, o.Model.Layers-1)))
+	c.within("sft.teacher_share", o.SFT.TeacherShare, 0, 1)
+	c.within("sft.teacher_temperature", o.SFT.TeacherTemperature, 0, 100)
+	c.within("sft.valid_share", o.SFT.ValidShare, 0.05, 1)
+	c.within("sft.validations", float64(o.SFT.Validations), 1, 100)
+	c.within("sft.valid_slates", float64(o.SFT.ValidSlates), 1, 1e6)
+}
+
+func (c *checker) eval(o *Options) {
+	c.oneOf("eval.decode", o.Eval.Decode, "generate", "first", "judge")
+	if o.Eval.Decode == "judge" && !o.Prompt.Judge {
+		c.fail("eval.decode is judge and prompt.judge is off; switch it on, or decode by generate")
+	}
+	c.oneOf("eval.weights", o.Eval.Weights, string(rerank.Float32), string(rerank.Int8))
+	c.within("eval.bootstrap", float64(o.Eval.Bootstrap), 100, 1e6)
+	c.within("eval.probe_slates", float64(o.Eval.ProbeSlates), 1, 1e6)
+	c.within("eval.samples", float64(o.Eval.Samples), 0, 1000)
 }
 
 func (c *checker) optim(section string, o OptimOptions) {

@@ -284,18 +284,27 @@ func (w *world) validate(ctx context.Context, model *lm.Model, held []market.Sla
 	sums, parts := map[string]float64{}, make([]float64, len(held))
 	for i, r := range results {
 		j := metric.Judged{Ranking: r.Order, Grades: held[i].Grades}
-		base := metric.Judged{Ranking: identity(len(r.Order)), Grades: held[i].Grades}
 		sums["R@1"] += j.RecallAt(1)
 		sums["R@3"] += j.RecallAt(3)
 		parts[i] = j.NDCGAt(3)
 		sums["N@3"] += parts[i]
-		sums["incoming N@3"] += base.NDCGAt(3)
 		sums["copied"] += copied(r.Order)
 	}
 	for name := range sums {
 		sums[name] /= float64(len(held))
 	}
+	sums["incoming N@3"] = incomingN3(held)
 	return train.Validation{Score: sums["N@3"], Metrics: sums, Parts: parts}, nil
+}
+
+// incomingN3 is the mean N@3 of slates as they came, 0 of none.
+func incomingN3(slates []market.Slate) float64 {
+	sum := 0.0
+	for i := range slates {
+		j := metric.Judged{Ranking: identity(len(slates[i].Candidates)), Grades: slates[i].Grades}
+		sum += j.NDCGAt(3)
+	}
+	return sum / float64(max(1, len(slates)))
 }
 
 func identity(k int) []int {

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"math"
 	"path/filepath"
 
 	"github.com/gr2/gr2/internal/durable"
@@ -115,12 +116,12 @@ func (c *checker) rl(o *Options) {
 	if r.ScrambleIDs > 0 && !o.Prompt.SID {
 		c.fail("rl.scramble_ids is %g and prompt.sid is false: prompts have no semantic IDs to scramble", r.ScrambleIDs)
 	}
-	if err := r.reward().Validate(); err != nil {
-		c.fail("rl: %v", err)
-	}
+	c.oneOf("rl.reward", r.Reward, names(reward.Variants())...)
+	c.oneOf("rl.metric", r.Metric, names(reward.Metrics())...)
+	c.within("rl.alpha", r.Alpha, 0, 100)
 	c.within("rl.margin", float64(r.Margin), 0, 1024)
-	if r.Margin == 0 && r.Decode == decodeFree {
-		c.fail("rl.margin is 0 and rl.decode is free; answers would end at the length of a full one, without the overlong penalty: give them a margin")
+	if r.Decode == decodeFree {
+		c.margin(o)
 	}
 	c.within("rl.clip_low", r.ClipLow, 0, 1)
 	c.within("rl.clip_high", r.ClipHigh, 0, 100)
@@ -147,6 +148,25 @@ func (c *checker) rl(o *Options) {
 	}
 }
 
+// margin is what free decoding needs beyond a full answer.
+func (c *checker) margin(o *Options) {
+	if o.RL.Margin == 0 {
+		c.fail("rl.margin is 0 and rl.decode is free; answers would end at the length of a full one, without the overlong penalty: give them a margin")
+	}
+	if need := o.Prompt.MaxTokens + o.RL.Margin; need > o.Model.MaxPositions {
+		c.fail("rl.margin is %d and prompt.max_tokens %d, which leaves no room for answers in the %d of model.max_positions: lower one of the former", o.RL.Margin, o.Prompt.MaxTokens, o.Model.MaxPositions)
+	}
+}
+
+// names are the texts of a setting's choices.
+func names[T ~string](choices []T) []string {
+	var out []string
+	for _, c := range choices {
+		out = append(out, string(c))
+	}
+	return out
+}
+
 func (r *RLOptions) reward() reward.Reward {
 	return reward.Reward{Variant: reward.Variant(r.Reward), Metric: reward.Metric(r.Metric), Alpha: r.Alpha}
 }
@@ -154,11 +174,14 @@ func (r *RLOptions) reward() reward.Reward {
 func (r *RLOptions) train(seed uint64) rl.Options {
 	o := rl.Options{
 		Steps: r.Steps, Prompts: r.Prompts, Group: r.Group, Attempts: r.Attempts,
-		Temperature: r.Temperature, Free: r.Decode == decodeFree, Shuffle: r.Shuffle, ScrambleIDs: r.ScrambleIDs, Margin: r.Margin,
+		Temperature: r.Temperature, Free: r.Decode == decodeFree, Shuffle: r.Shuffle, ScrambleIDs: r.ScrambleIDs,
 		Reward: r.reward(), Credit: rl.Credit(r.Credit), Low: r.ClipLow, High: r.ClipHigh, KL: r.KL, LambdaJudge: r.LambdaJudge,
 		Epochs: r.Epochs, Updates: r.Updates, BatchTokens: r.BatchTokens,
 		Schedule: train.Schedule{LR: r.LR, Floor: r.Floor, Warmup: r.Warmup}, Decay: r.Decay, Clip: r.Clip, Average: r.Average,
 		Seed: seed, Checkpoint: r.Checkpoint, Validate: r.Validate, Patience: r.Patience,
+	}
+	if o.Free { // under the grammar no answer is longer than a full one
+		o.Margin = r.Margin
 	}
 	switch r.Algorithm {
 	case algorithmGRPO:
@@ -183,12 +206,18 @@ func (w *world) rlStage(ctx context.Context, dir string) error {
 	if slates.Held == 0 {
 		w.say("WARNING: no slates are held out, so the last weights are kept whatever they are worth; sft.valid_share holds some out")
 	}
+	for _, a := range w.job.Options.rlAdvice() {
+		w.say("%s", a)
+	}
 	run.Progress = w.rlProgress
 	result, err := run.Do(ctx)
 	if err != nil {
 		return err
 	}
-	w.say("RL: %d steps, best at step %d with %.4f", result.Steps, result.BestStep, result.BestScore)
+	w.say("RL: %d steps, best at step %d with %.4f, the incoming order has %.4f", result.Steps, result.BestStep, result.BestScore, slates.Incoming)
+	if slates.Held > 0 && result.BestScore <= slates.Incoming {
+		w.say("WARNING: on validation slates the policy is no better than the incoming order: look at gr2 eval --probe, and whether prompts show anything to better it by (gr2 evidence)")
+	}
 	if wanted := result.Steps * o.Prompts; o.Attempts > 0 && 4*result.Short > wanted {
 		w.say("WARNING: %d of %d groups were not found, for answers to a prompt were equally good: more rl.attempts, a larger rl.group or rl.temperature may help", result.Short, wanted)
 	}
@@ -204,6 +233,21 @@ func (w *world) rlStage(ctx context.Context, dir string) error {
 	return seal(w.job, StageRL)
 }
 
+// rlAdvice names settings that leave rewards little to do.
+func (o *Options) rlAdvice() (advice []string) {
+	r := &o.RL
+	if kept := math.Pow(r.Average, float64(r.Steps)); kept > 0.2 {
+		advice = append(advice, fmt.Sprintf("WARNING: with rl.average %g the policy after %d steps is still %.0f%% the one that it began with; lower it to about %.2g", r.Average, r.Steps, 100*kept, 1-3/float64(max(r.Steps, 4))))
+	}
+	if 3*r.Validate > r.Steps {
+		advice = append(advice, fmt.Sprintf("WARNING: rl.validate is %d and rl.steps %d, which leaves few policies to choose from, and alarms none to compare; lower it to about %d", r.Validate, r.Steps, max(1, r.Steps/5)))
+	}
+	if r.From == StageSFT && o.SFT.TeacherTrees {
+		advice = append(advice, "SFT learns from boosted trees here, to which rewards added nothing on the data measured; sft.teacher_trees=false lets it learn from linear controls, to which they did (docs/rl.md)")
+	}
+	return advice
+}
+
 // rlTrainingFile says what the stage learnt from and what came of it.
 const rlTrainingFile = "training.json"
 
@@ -217,6 +261,8 @@ type rlSlates struct {
 	Used    int `json:"used"`     // to learn from
 	LeftOut int `json:"left_out"` // without a positive or without a negative
 	Held    int `json:"held"`     // to validate
+	// Incoming is the N@3 of their incoming order.
+	Incoming float64 `json:"incoming"`
 }
 
 // rlRun prepares the training.
@@ -251,7 +297,7 @@ func (w *world) rlRun(dir string) (run *rl.Run, slates rlSlates, err error) {
 	if len(valid) > 0 {
 		run.Validate = func(ctx context.Context) (train.Validation, error) { return w.validate(ctx, run.Model, valid) }
 	}
-	return run, rlSlates{Used: len(cases), LeftOut: leftOut, Held: len(valid)}, nil
+	return run, rlSlates{Used: len(cases), LeftOut: leftOut, Held: len(valid), Incoming: incomingN3(valid)}, nil
 }
 
 // rlCases are the slates that hold both classes, with evidence codes, and

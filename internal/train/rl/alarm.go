@@ -92,6 +92,7 @@ type mark struct {
 	window
 	Score float64 `json:"score"`
 	Below bool    `json:"below"` // the score is below the best so far, beyond chance
+	Given float64 `json:"given"` // share of the validation slates that are given back as they came
 }
 
 // note adds a step. The first one is that of the policy that was validated before
@@ -105,7 +106,7 @@ func (s *state) note(m *Metrics) {
 
 // mark notes a validation and says what is wrong if reward and metric part.
 func (s *state) mark(v train.Validation) *Alarm {
-	m := mark{Step: s.Steps, window: s.Window, Score: v.Score, Below: below(v.Parts, s.BestParts)}
+	m := mark{Step: s.Steps, window: s.Window, Score: v.Score, Below: below(v.Parts, s.BestParts), Given: v.Metrics["copied"]}
 	if len(s.Marks) == 0 || v.Score > s.best().Score {
 		s.BestParts = v.Parts
 	}
@@ -162,11 +163,17 @@ func below(scores, best []float64) bool {
 // beyond those that were and those that are right.
 const lapsed = .1
 
+// echoing is what the policy itself, which writes what it holds likeliest, has to
+// give back beyond that: most of a policy's samples are no copies when all of its
+// likeliest answers are.
+const echoing = .5
+
 // diverged reports a policy that earns more and does worse, at the last two
 // validations and beyond chance: the score is below the best one, fewer answers are
-// rankings, or more are copies. Validation reads rankings under the grammar, so it
-// does not see what a policy that writes freely has unlearnt, and the copies of a
-// policy that knew nothing better rank as well as the incoming order.
+// rankings, or more are copies, those sampled or those of validation slates. The score
+// does not see what a policy that writes freely has unlearnt, for validation reads it
+// under the grammar, nor the copies of a policy that knew nothing better, which rank
+// as well as the incoming order.
 func (s *state) diverged() *Alarm {
 	if len(s.Marks) < 3 {
 		return nil
@@ -179,7 +186,7 @@ func (s *state) diverged() *Alarm {
 		}
 		worse = worse && m.Below && m.Reward.above(best.Reward)
 		fewer = fewer && m.Valid.mean() < fittest.Valid.mean()*(1-lapsed) && m.Reward.above(fittest.Reward)
-		copies = copies && m.Copied.mean() > max(first.Copied.mean(), m.Perfect.mean())+lapsed
+		copies = copies && (m.Copied.mean() > max(first.Copied.mean(), m.Perfect.mean())+lapsed || m.Given > max(first.Given, m.Perfect.mean())+echoing)
 	}
 	last := s.Marks[len(s.Marks)-1]
 	switch {
@@ -190,7 +197,7 @@ func (s *state) diverged() *Alarm {
 	case fewer:
 		return last.alarm(FewerRankings, "reward from %.3f to %.3f, rankings from %.3f to %.3f since step %d", fittest.Reward.mean(), last.Reward.mean(), fittest.Valid.mean(), last.Valid.mean(), fittest.Step)
 	case copies:
-		return last.alarm(Copies, "%.3f are copies, at the beginning %.3f; a copy is right in %.3f", last.Copied.mean(), first.Copied.mean(), last.Perfect.mean())
+		return last.alarm(Copies, "%.3f of the answers are copies, at the beginning %.3f, and %.3f of the validation slates are given back; a copy is right in %.3f", last.Copied.mean(), first.Copied.mean(), last.Given, last.Perfect.mean())
 	}
 	return nil
 }

@@ -35,6 +35,13 @@ func marked(values ...validated) *state {
 func TestDiverged(t *testing.T) {
 	unknown := marked(validated{.5, 1, .3, 0, .5}, validated{.6, 1, .3, 0, .4}, validated{.7, 1, .3, 0, .4})
 	unknown.Marks[0].window = window{}
+	still := validated{.6, 1, .3, .05, .37} // few of the samples are copies
+	given := func(s *state, shares ...float64) *state {
+		for i, share := range shares {
+			s.Marks[i].Given = share
+		}
+		return s
+	}
 	for name, c := range map[string]struct {
 		state *state
 		want  AlarmKind
@@ -56,6 +63,10 @@ func TestDiverged(t *testing.T) {
 		"form wavers":                 {marked(validated{.5, .6, .3, 0, .40}, validated{.6, .58, .3, 0, .40}, validated{.7, .57, .3, 0, .40}), 0},
 
 		"copies":                  {marked(validated{.5, 1, .3, 0, .30}, validated{.6, 1, .3, .2, .34}, validated{.6, 1, .3, .35, .34}, validated{.6, 1, .3, .4, .34}), Copies},
+		"copies when read":        {given(marked(validated{.5, 1, .3, 0, .30}, still, still, still), 0, 0, 1, 1), Copies},
+		"copies once when read":   {given(marked(validated{.5, 1, .3, 0, .30}, still, still, still), 0, 0, 0, 1), 0},
+		"copied from the first":   {given(marked(validated{.5, 1, .3, 0, .30}, still, still, still), 1, 1, 1, 1), 0},
+		"reads half as they came": {given(marked(validated{.5, 1, .3, 0, .30}, still, still, still), 0, .5, .6, .6), 0},
 		"copies as often right":   {marked(validated{.5, 1, .3, 0, .30}, validated{.6, 1, .3, .2, .34}, validated{.6, 1, .3, .25, .34}, validated{.6, 1, .3, .25, .34}), 0},
 		"copied before it learnt": {marked(validated{.5, 1, .3, .5, .30}, validated{.6, 1, .3, .5, .34}, validated{.6, 1, .3, .5, .34}, validated{.6, 1, .3, .5, .34}), 0},
 	} {

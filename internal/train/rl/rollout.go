@@ -122,7 +122,7 @@ func (s *sampler) show(g *group, n int) error {
 		g.trunk = append(g.trunk, opening...)
 	}
 	if need, most := len(g.trunk)+s.limit(k), s.engine.Config().MaxPositions; need > most {
-		return fault.Inputf("rl: slate %q: prompt and answer take up to %d tokens, the model has %d positions: lower prompt.max_tokens or the margin", c.Slate.ID, need, most)
+		return fault.Inputf("rl: slate %q: prompt and answer take up to %d tokens, the model has %d positions: lower prompt.max_tokens or rl.margin, or raise model.max_positions", c.Slate.ID, need, most)
 	}
 	return nil
 }
