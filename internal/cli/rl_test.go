@@ -122,11 +122,13 @@ func TestRLRun(t *testing.T) {
 		}
 	}
 	beside := filepath.Join(filepath.Dir(out), "beside.html")
-	if line := fails(t, process(t, "report", "--run", out, "--beside", out), 2); !strings.Contains(line, "--out") {
-		t.Errorf("message %q", line)
+	for _, more := range [][]string{nil, {"--out", out + "/./report.html"}} {
+		if line := fails(t, process(t, append([]string{"report", "--run", out, "--beside", out}, more...)...), 2); !strings.Contains(line, "with --out") {
+			t.Errorf("message %q", line)
+		}
 	}
 	gr2(t, "report", "--run", out, "--beside", out, "--out", beside)
-	if page := string(content(t, filepath.Dir(out), "beside.html")); !strings.Contains(page, `<span class="run1">■</span> `+out) {
+	if page := string(content(t, filepath.Dir(out), "beside.html")); !strings.Contains(page, `<b class="run1">B</b> `+out) {
 		t.Error("the report of two runs does not name the second")
 	}
 	if !bytes.Equal(content(t, out, "report.html"), []byte(page)) {

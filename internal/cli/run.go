@@ -261,14 +261,15 @@ func readRuns(roots []string) ([]eval.Run, error) {
 
 // writeReport renders a report and returns its file.
 func writeReport(run, out string, beside []string) (string, error) {
-	command := "gr2 run --out " + quote(run)
+	own := filepath.Join(run, pipeline.PageFile)
+	command := "gr2 run --data DATASET --out NEW -c " + quote(filepath.Join(run, pipeline.ConfigFile))
 	switch {
-	case out != "":
+	case out != "" && filepath.Clean(out) != own:
 		return out, pipeline.WritePageBeside(out, run, command, beside)
 	case len(beside) > 0:
-		return "", fault.Usagef("--beside puts other runs into the report: name another file than the run's own with --out")
+		return "", fault.Usagef("--beside puts other runs into the report: name another file than the run's own, %s, with --out", own)
 	}
-	return filepath.Join(run, pipeline.PageFile), pipeline.WritePage(run, command)
+	return own, pipeline.WritePage(run, command)
 }
 
 func newReport(e *env) *cobra.Command {

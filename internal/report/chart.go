@@ -21,9 +21,15 @@ type lineChart struct {
 	Note          string // for readers who cannot see the lines
 }
 
+// runNumber is that of a run among several, 0 for the report's own: it has a colour.
+type runNumber int
+
+// Letter tells runs apart without their colours.
+func (n runNumber) Letter() string { return string(rune('A' + n)) }
+
 // line is the metric in one run.
 type line struct {
-	Run          int    // its number, for the colour
+	Run          runNumber
 	Path         string // of an SVG polyline
 	Last         string // the value at the end
 	LastX, LastY string
@@ -40,9 +46,10 @@ const (
 )
 
 // newLineChart draws a metric of a stage as the runs have it, by the number of the
-// run. Runs with fewer than two points of it have no line. The lines of several runs
-// are means over stretches of steps: noise that crosses noise cannot be read.
-func newLineChart(stage, metric string, runs [][]Point) (lineChart, bool) {
+// run, which has a name where there are several. Runs with fewer than two points of it
+// have no line. The lines of several runs are means over stretches of steps: noise that
+// crosses noise cannot be read.
+func newLineChart(stage, metric string, runs [][]Point, names []string) (lineChart, bool) {
 	drawn, all := make([][]Point, len(runs)), []Point(nil)
 	for i, points := range runs {
 		points = finite(points)
@@ -71,11 +78,11 @@ func newLineChart(stage, metric string, runs [][]Point) (lineChart, bool) {
 			path = append(path, x(p.X)+","+y(p.Y))
 		}
 		first, last := points[0], points[len(points)-1]
-		if len(chart.Lines) > 0 {
-			chart.Note += ";"
+		if len(names) > 0 {
+			chart.Note += fmt.Sprintf("; %s:", names[i])
 		}
 		chart.Note += fmt.Sprintf(" from %s at step %s to %s at step %s", short(first.Y), short(first.X), short(last.Y), short(last.X))
-		chart.Lines = append(chart.Lines, line{Run: i, Path: strings.Join(path, " "), Last: short(last.Y), LastX: x(last.X), LastY: y(last.Y)})
+		chart.Lines = append(chart.Lines, line{Run: runNumber(i), Path: strings.Join(path, " "), Last: short(last.Y), LastX: x(last.X), LastY: y(last.Y)})
 	}
 	for _, v := range xTicks {
 		chart.X = append(chart.X, tick{x(v), short(v)})

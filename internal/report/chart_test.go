@@ -57,7 +57,7 @@ func TestChartStaysInside(t *testing.T) {
 				runs[k] = append(runs[k], Point{float64(i), scale * rapid.Float64Range(-1, 1).Draw(t, "y")})
 			}
 		}
-		chart, ok := newLineChart("s", "m", runs)
+		chart, ok := newLineChart("s", "m", runs, nil)
 		if !ok {
 			t.Fatal("not drawn")
 		}
@@ -134,11 +134,11 @@ func TestMeansOfStretches(t *testing.T) {
 
 func TestNotNumbersAreLeftOut(t *testing.T) {
 	nan := math.NaN()
-	chart, ok := newLineChart("s", "m", [][]Point{{{1, nan}, {2, 5}, {3, math.Inf(1)}, {4, 6}}})
+	chart, ok := newLineChart("s", "m", [][]Point{{{1, nan}, {2, 5}, {3, math.Inf(1)}, {4, 6}}}, nil)
 	if !ok || len(chart.Lines) != 1 || len(strings.Fields(chart.Lines[0].Path)) != 2 {
 		t.Errorf("got %v %+v", ok, chart)
 	}
-	if _, ok := newLineChart("s", "m", [][]Point{{{1, nan}, {2, 5}}, {{1, 1}}}); ok {
+	if _, ok := newLineChart("s", "m", [][]Point{{{1, nan}, {2, 5}}, {{1, 1}}}, nil); ok {
 		t.Error("one point was drawn")
 	}
 }

@@ -133,15 +133,16 @@ func TestCurvesBeside(t *testing.T) {
 	}
 	page := html.UnescapeString(render(t, d))
 	for _, want := range []string{
-		`<span class="run0">■</span> beauty-small <span class="run1">■</span> other <span class="run2">■</span> third`, "of beauty-small alone",
-		`<span class="run1">■</span> 3.25 <span class="run2">■</span> 3.5</figcaption>`, `<h3>rl</h3>`,
-		`<figcaption>reward: <span class="run1">■</span> 0.75</figcaption>`, `class="curve run2"`,
+		`<b class="run0">A</b> beauty-small <b class="run1">B</b> other <b class="run2">C</b> third`, "of beauty-small alone",
+		`aria-label="loss of sft; beauty-small: from`, `; third: from 4 at step 1 to 3.5 at step 9"`,
+		`<span class="run1">B</span> 3.25 <span class="run2">C</span> 3.5</figcaption>`, `<h3>rl</h3>`,
+		`<figcaption>reward: <span class="run1">B</span> 0.75</figcaption>`, `class="curve run2"`,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the report lacks %q", want)
 		}
 	}
-	if alone := render(t, example()); strings.Contains(alone, "■</span> beauty-small") || strings.Contains(alone, `class="curve run1"`) {
+	if alone := render(t, example()); strings.Contains(alone, "A</b> beauty-small") || strings.Contains(alone, `class="curve run1"`) {
 		t.Error("a report of one run has a legend")
 	}
 	d.Beside = make([]Run, MaxBeside+1)

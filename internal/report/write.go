@@ -17,7 +17,7 @@ import (
 //go:embed report.html
 var pageText string
 
-var pageTemplate = template.Must(template.New("report").Parse(pageText))
+var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{"letter": func(run int) string { return runNumber(run).Letter() }}).Parse(pageText))
 
 // page is what the template sees.
 type page struct {
@@ -27,7 +27,7 @@ type page struct {
 	Tables   []resultTable
 	Meanings []Fact
 	Probes   []probeGroup
-	Runs     []string // whose curves are drawn, by number; nil where it is one
+	Runs     []string // whose curves are drawn, A first; nil where it is one
 	Training []stageCharts
 	Slates   []slateView
 	SIDRows  []sidRow
@@ -97,14 +97,14 @@ func newPage(d Data) (*page, error) {
 	if p.Probes, err = probeGroups(d.Report.Probes); err != nil {
 		return nil, err
 	}
-	if p.Training, err = charts(d.Curves, d.Beside); err != nil {
-		return nil, err
-	}
 	if len(d.Beside) > 0 {
 		p.Runs = []string{d.Title}
 		for _, run := range d.Beside {
 			p.Runs = append(p.Runs, run.Name)
 		}
+	}
+	if p.Training, err = charts(d.Curves, d.Beside, p.Runs); err != nil {
+		return nil, err
 	}
 	for _, s := range d.Samples {
 		v, err := newSlateView(s)
@@ -158,7 +158,7 @@ func headline(rows []eval.Row) []string {
 	return out
 }
 
-func charts(own []Curve, beside []Run) ([]stageCharts, error) {
+func charts(own []Curve, beside []Run, names []string) ([]stageCharts, error) {
 	if len(beside) > MaxBeside {
 		return nil, fault.Usagef("curves of %d runs beside this one; name at most %d, for more cannot be told apart in a chart", len(beside), MaxBeside)
 	}
@@ -172,7 +172,7 @@ func charts(own []Curve, beside []Run) ([]stageCharts, error) {
 				continue
 			}
 			drawn[key] = true
-			chart, ok := newLineChart(c.Stage, c.Metric, pointsOf(runs, c.Stage, c.Metric))
+			chart, ok := newLineChart(c.Stage, c.Metric, pointsOf(runs, c.Stage, c.Metric), names)
 			if !ok {
 				continue
 			}
