@@ -44,6 +44,7 @@ cell() { # PART REWARD
   cp "$run/rl/state/metrics.jsonl" "$result.metrics.jsonl"
   "$out/gr2" eval --run "$run" --json >"$result.part"
   mv "$result.part" "$result.json"
+  experiments/made.sh $results "$part-seed-$seed-$reward"
 }
 
 for seed in ${SEEDS:-1 2 3}; do
@@ -54,7 +55,4 @@ for seed in ${SEEDS:-1 2 3}; do
   done
 done
 go run ./experiments/reward_hacking >"$results/table.txt"
-for part in $parts; do
-  { git rev-parse HEAD; go version; grep -m1 'model name' /proc/cpuinfo || true; nproc; date -u +%F; } >"$results/made-$part.txt"
-done
 cat "$results/table.txt"

@@ -53,6 +53,7 @@ cell() {
   "$out/gr2" eval --run "$run" --json >"$result.part"
   if [ -d "$run/rl" ]; then cp "$run/rl/state/metrics.jsonl" "${result%.json}.metrics.jsonl"; fi
   mv "$result.part" "$result"
+  experiments/made.sh $results "$dataset-seed-$seed-$name"
 }
 
 # combined FILE FLAGS...: the runs of all seeds together, over the linear control, over that on what prompts show and over the untrained fusion.
@@ -88,6 +89,5 @@ for dataset in ${DATASETS:-market beauty sports beauty-time}; do
       combined "$results/$dataset-$name" "${runs[@]}"
     fi
   done
-  { git rev-parse HEAD; go version; grep -m1 'model name' /proc/cpuinfo || true; nproc; date -u +%F; } >"$results/made-$dataset.txt"
 done
 go run ./experiments/rl_lift

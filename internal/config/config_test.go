@@ -77,6 +77,21 @@ func TestBasePresetStatesEveryKey(t *testing.T) {
 	compare("", read(all), read(stated))
 }
 
+// TestCellsResolve: so does every cell of the attribution, hours before its turn.
+func TestCellsResolve(t *testing.T) {
+	folder := filepath.Join("..", "..", "experiments", "rl_lift")
+	cells, err := os.ReadFile(filepath.Join(folder, "cells.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(cells)) {
+		name, settings, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if _, err := config.Load("small", filepath.Join(folder, "amazon.yaml"), strings.Fields(settings)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestLaterSourcesWin(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "gr2.yaml")
 	if err := os.WriteFile(file, []byte("seed: 5\nsft:\n  lr: 0.25\n  epochs: 7\n"), 0o644); err != nil {
