@@ -171,60 +171,87 @@ func bestStep(file string) (step int, err error) {
 }
 
 // lifts writes the table of a data set, nothing where it has not been run.
-func lifts(out io.Writer, name, title string, targets []target) error {
-	cells, shown := map[string]*eval.Report{}, map[string]*eval.Report{}
-	for _, l := range lines {
-		var err error
-		if cells[l.cell], err = read(name, l.cell); err != nil {
-			return err
-		}
-		if shown[l.cell], err = read(name, l.cell+"-shown"); err != nil {
-			return err
-		}
+func lifts(out io.Writer, dataset, title string, targets []target) error {
+	first, err := read(dataset, "rl-from-sft")
+	if first == nil || err != nil {
+		return err
 	}
-	first := cells["rl-from-sft"]
-	if first == nil {
-		return nil
-	}
-	fmt.Fprintf(out, "\n## %s\n", title)
-	fmt.Fprintf(out, "\n| incoming order | n | policy | seeds | R@1 | R@3 | N@3 | N@3 over the linear control | over that on what prompts show | N@3 over SFT |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(out, "\n## %s\n\n| incoming order | n | policy | seeds | %s |\n|---|---|---|---|---|---|---|---|---|---|\n", title, strings.Join(columns, " | "))
 	for _, order := range orders(first) {
-		for _, l := range lines {
-			r := cells[l.cell]
-			if r == nil {
-				continue
-			}
-			row := r.Find(order, l.policy, eval.Conditional, "test")
-			if row == nil {
-				continue
-			}
-			title, err := l.keptTitle(name, r)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(out, "| %s | %d | %s | %s |", order, row.N, title, strings.Trim(fmt.Sprint(r.Seeds), "[]"))
-			for _, m := range metrics {
-				fmt.Fprintf(out, " %s |", cellOf(row.Lift, row.Spread, m))
-			}
-			over := sameRow(shown[l.cell], row)
-			fmt.Fprintf(out, " %s | %s | %s |\n", cellOf(row.OverRival, row.RivalSpread, "N@3"), cellOf(over.OverRival, over.RivalSpread, "N@3"), cellOf(row.OverBefore, row.BeforeSpread, "N@3"))
+		rows, err := found(dataset, order)
+		if err != nil {
+			return err
 		}
-		if err := trees(out, name, order); err != nil {
+		for _, r := range rows {
+			fmt.Fprintf(out, "| %s | %d | %s | %s | %s |\n", order, r.row.N, r.title, strings.Trim(fmt.Sprint(r.seeds), "[]"), strings.Join(r.numbers(r.row.Spread), " | "))
+		}
+		if err := trees(out, dataset, order); err != nil {
 			return err
 		}
 		for _, t := range targets {
-			if t.order != order {
-				continue
-			}
-			for _, g := range []struct {
-				name  string
-				lifts [3]float64
-			}{{"gate", t.gate}, {"aim", t.aim}, {"ceiling of feature models on Beauty", t.ceiling}} {
-				fmt.Fprintf(out, "| %s | | *%s* | | %+g | %+g | %+g | | | |\n", order, g.name, g.lifts[0], g.lifts[1], g.lifts[2])
+			if t.order == order {
+				t.write(out)
 			}
 		}
 	}
 	return nil
+}
+
+// write writes the rows of a target.
+func (t *target) write(out io.Writer) {
+	for _, g := range []struct {
+		name  string
+		lifts [3]float64
+	}{{"gate", t.gate}, {"aim", t.aim}, {"ceiling of feature models on Beauty", t.ceiling}} {
+		fmt.Fprintf(out, "| %s | | *%s* | | %+g | %+g | %+g | | | |\n", t.order, g.name, g.lifts[0], g.lifts[1], g.lifts[2])
+	}
+}
+
+// result is a line of the table that has been measured.
+type result struct {
+	title string
+	seeds []uint64
+	row   *eval.Row
+	shown eval.Row // over the control on what prompts show
+}
+
+// found are the lines that a data set has of an order.
+func found(dataset, order string) (all []result, err error) {
+	for _, l := range lines {
+		r, err := read(dataset, l.cell)
+		if err != nil {
+			return nil, err
+		}
+		if r == nil {
+			continue
+		}
+		row := r.Find(order, l.policy, eval.Conditional, "test")
+		if row == nil {
+			continue
+		}
+		title, err := l.keptTitle(dataset, r)
+		if err != nil {
+			return nil, err
+		}
+		shown, err := read(dataset, l.cell+"-shown")
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, result{title, r.Seeds, row, sameRow(shown, row)})
+	}
+	return all, nil
+}
+
+// columns are what numbers gives.
+var columns = []string{"R@1", "R@3", "N@3", "N@3 over the linear control", "over that on what prompts show", "N@3 over SFT"}
+
+// numbers are the lifts of a result, with this spread over the seeds, and what it is
+// over others, with theirs.
+func (r *result) numbers(spread map[string]float64) (cells []string) {
+	for _, m := range metrics {
+		cells = append(cells, cellOf(r.row.Lift, spread, m))
+	}
+	return append(cells, cellOf(r.row.OverRival, r.row.RivalSpread, "N@3"), cellOf(r.shown.OverRival, r.shown.RivalSpread, "N@3"), cellOf(r.row.OverBefore, r.row.BeforeSpread, "N@3"))
 }
 
 // trees writes what trees.py measured on an order, as means over its seeds.
@@ -258,7 +285,7 @@ func trees(out io.Writer, dataset, order string) error {
 			lifts[m] = append(lifts[m], 100*t.Lift[m])
 		}
 	}
-	fmt.Fprintf(out, "| %s | %d | LightGBM | %s |", order, slates/len(seeds), strings.Join(seeds, " "))
+	fmt.Fprintf(out, "| %s | %d | LightGBM | %s |", order, (slates+len(seeds)/2)/len(seeds), strings.Join(seeds, " "))
 	for _, m := range metrics {
 		mean, spread := meanAndDeviation(lifts[m])
 		fmt.Fprintf(out, " %+.1f ±%.1f |", mean, spread)
@@ -314,7 +341,6 @@ func cellOf(lifts map[string]eval.Lift, spread map[string]float64, metric string
 // attribute writes what each change does to its policy: SFT, or RL where the
 // change is one of RL. The runs it is compared with have the same seeds and slates.
 func attribute(out io.Writer) error {
-	columns := []string{"sasrec", "bpr", "blend", eval.AllOrders}
 	var rows strings.Builder
 	for _, c := range changes {
 		r, err := read("beauty", c.cell)
@@ -325,7 +351,7 @@ func attribute(out io.Writer) error {
 			continue
 		}
 		fmt.Fprintf(&rows, "| %s | %s | %s |", strings.ToUpper(c.policy), c.title, strings.Trim(fmt.Sprint(r.Seeds), "[]"))
-		for _, order := range columns {
+		for _, order := range []string{"sasrec", "bpr", "blend", eval.AllOrders} {
 			row := r.Find(order, c.policy, eval.Conditional, "test")
 			if row == nil {
 				return fmt.Errorf("%s: no row of %s on the %s order", c.cell, c.policy, order)

@@ -31,37 +31,14 @@ func updateReadme(file string) error {
 
 // summary is the table of what the data sets with several orders have of them all.
 func summary() (string, error) {
-	rows := []string{
-		"| data | policy | R@1 | R@3 | N@3 | N@3 over the linear control | over that on what prompts show | N@3 over SFT |",
-		"|---|---|---|---|---|---|---|---|",
-	}
+	rows := []string{"| data | policy | " + strings.Join(columns, " | ") + " |", "|---|---|---|---|---|---|---|---|"}
 	for _, d := range datasets {
-		for _, l := range lines {
-			r, err := read(d.name, l.cell)
-			if err != nil {
-				return "", err
-			}
-			if r == nil {
-				continue
-			}
-			row := r.Find(eval.AllOrders, l.policy, eval.Conditional, "test")
-			if row == nil {
-				continue
-			}
-			title, err := l.keptTitle(d.name, r)
-			if err != nil {
-				return "", err
-			}
-			cells := []string{d.title, title}
-			for _, m := range metrics {
-				cells = append(cells, cellOf(row.Lift, nil, m))
-			}
-			shown, err := read(d.name, l.cell+"-shown")
-			if err != nil {
-				return "", err
-			}
-			cells = append(cells, cellOf(row.OverRival, nil, "N@3"), cellOf(sameRow(shown, row).OverRival, nil, "N@3"), cellOf(row.OverBefore, nil, "N@3"))
-			rows = append(rows, "| "+strings.Join(cells, " | ")+" |")
+		results, err := found(d.name, eval.AllOrders)
+		if err != nil {
+			return "", err
+		}
+		for _, r := range results {
+			rows = append(rows, "| "+d.title+" | "+r.title+" | "+strings.Join(r.numbers(nil), " | ")+" |")
 		}
 	}
 	return strings.Join(rows, "\n"), nil
