@@ -23,6 +23,7 @@ type step struct {
 	Step    int
 	Draws   int // 0 in rows of validations
 	Valid   float64
+	Length  float64
 	Reward  struct{ Total float64 }
 	Ranking struct{ AUC, Copied, Perfect, Idle float64 }
 }
@@ -36,7 +37,8 @@ type curve struct {
 var (
 	copied  = curve{"copy rate (valid answers)", func(s *step) float64 { return s.Ranking.Copied }}
 	perfect = curve{"a copy is right", func(s *step) float64 { return s.Ranking.Perfect }}
-	idle    = curve{"betters nothing (valid answers)", func(s *step) float64 { return s.Ranking.Idle }}
+	idle    = curve{"as it came, of what could be bettered", func(s *step) float64 { return s.Ranking.Idle / max(1e-9, 1-s.Ranking.Perfect) }}
+	length  = curve{"tokens of an answer", func(s *step) float64 { return s.Length }}
 	valid   = curve{"valid answers", func(s *step) float64 { return s.Valid }}
 	auc     = curve{"AUC (valid answers)", func(s *step) float64 { return s.Ranking.AUC }}
 	reward  = curve{"reward", func(s *step) float64 { return s.Reward.Total }}
@@ -50,11 +52,11 @@ type part struct {
 }
 
 var parts = []part{
-	{"form", "synthetic market, free decoding, slates of 5", 10, []curve{copied, valid, auc, reward}},
+	{"form", "synthetic market, free decoding, slates of 5", 10, []curve{valid, length, copied, auc, reward}},
 	{"copy", "synthetic market, under the grammar, slates of 10", 25, []curve{copied, perfect, auc, reward}},
-	{"form-beauty", "Amazon Beauty, free decoding, slates of 5", 10, []curve{copied, valid, auc, reward}},
+	{"form-beauty", "Amazon Beauty, free decoding, slates of 5", 10, []curve{valid, length, copied, auc, reward}},
 	{"copy-beauty", "Amazon Beauty, under the grammar", 25, []curve{copied, perfect, idle, auc, reward}},
-	{"form-sports", "Amazon Sports and Outdoors, free decoding, slates of 5", 10, []curve{copied, valid, auc, reward}},
+	{"form-sports", "Amazon Sports and Outdoors, free decoding, slates of 5", 10, []curve{valid, length, copied, auc, reward}},
 	{"copy-sports", "Amazon Sports and Outdoors, under the grammar", 25, []curve{copied, perfect, idle, auc, reward}},
 }
 
