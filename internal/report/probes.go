@@ -52,7 +52,7 @@ var probeMeanings = map[string]string{
 	"grounding":       "Share of cited items that are in the prompt.",
 	"prompt_tokens":   "Mean tokens the model reads for a slate.",
 	"output_tokens":   "Mean tokens the model writes for a slate.",
-	"ms":              "Mean milliseconds for a slate on one core.",
+	"ms":              "Mean milliseconds from asking for a slate to its answer, while all cores answer others.",
 	"n":               "Slates.",
 }
 

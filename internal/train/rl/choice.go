@@ -61,50 +61,50 @@ type alternatives struct {
 // each choice. Eq. 8 estimates it from the rewards of a group, which are too few to
 // tell an open slate from a settled one.
 func (g *group) byChoice(m reward.Metric, deviation bool) [][]alternatives {
-	o := g.outlook()
+	f := g.forecast()
 	out := make([][]alternatives, len(g.answers))
 	for i := range g.answers {
 		a := &g.answers[i]
 		for n := range a.picks {
 			p := &a.picks[n]
-			if a.standing(p.place) == o.positives {
+			if a.standing(p.place) == f.positives {
 				break // nothing is left to be won
 			}
-			out[i] = append(out[i], alternatives{p, o.advantages(i, p, o.worth(i, p, m), deviation)})
+			out[i] = append(out[i], alternatives{p, f.advantages(i, p, f.worth(i, p, m), deviation)})
 		}
 	}
 	return out
 }
 
-// outlook says what answers of a group still come to.
-type outlook struct {
+// forecast says what answers of a group still come to.
+type forecast struct {
 	*group
 	positives uint64 // bits of the candidates, as answer.placed
 	toGo      [][]float64
 }
 
-func (g *group) outlook() *outlook {
-	o := &outlook{group: g}
+func (g *group) forecast() *forecast {
+	f := &forecast{group: g}
 	for i := range g.answers {
-		o.toGo = append(o.toGo, g.answers[i].toGo())
+		f.toGo = append(f.toGo, g.answers[i].toGo())
 	}
 	for c, grade := range g.slate.Grades {
 		if grade > market.GradeNone {
-			o.positives |= 1 << c
+			f.positives |= 1 << c
 		}
 	}
-	return o
+	return f
 }
 
 // worth is Q of the alternatives of a pick of answer i.
-func (o *outlook) worth(i int, p *pick, m reward.Metric) []float64 {
-	a := &o.answers[i]
+func (f *forecast) worth(i int, p *pick, m reward.Metric) []float64 {
+	a := &f.answers[i]
 	out := make([]float64, len(p.candidates))
-	negative := o.value(i, p.place+1, a.standing(p.place))
+	negative := f.value(i, p.place+1, a.standing(p.place))
 	for k, c := range p.candidates {
 		out[k] = negative
-		if o.slate.Grades[c] > market.GradeNone {
-			out[k] = m.Earns(o.slate, a.parsed.Ranking[:p.place], c) + o.value(i, p.place+1, a.standing(p.place)|1<<c)
+		if f.slate.Grades[c] > market.GradeNone {
+			out[k] = m.Earns(f.slate, a.parsed.Ranking[:p.place], c) + f.value(i, p.place+1, a.standing(p.place)|1<<c)
 		}
 	}
 	return out
@@ -116,17 +116,17 @@ func (o *outlook) worth(i int, p *pick, m reward.Metric) []float64 {
 const leastSpread = 0.03
 
 // advantages are those of the alternatives of a pick of answer i, worth so much.
-func (o *outlook) advantages(i int, p *pick, worth []float64, deviation bool) []float32 {
+func (f *forecast) advantages(i int, p *pick, worth []float64, deviation bool) []float32 {
 	mean, spread := p.moments(worth)
-	scale := o.scale(false)
+	scale := f.scale(false)
 	if deviation {
 		scale /= max(spread, leastSpread)
 	}
 	out := make([]float32, len(worth))
 	for k, c := range p.candidates {
 		advantage := worth[k] - mean
-		if c == o.answers[i].parsed.Ranking[p.place] {
-			advantage += (o.toGo[i][p.place] - worth[k]) / math.Exp(float64(p.logProb[k]))
+		if c == f.answers[i].parsed.Ranking[p.place] {
+			advantage += (f.toGo[i][p.place] - worth[k]) / math.Exp(float64(p.logProb[k]))
 		}
 		out[k] = float32(advantage * scale)
 	}
@@ -148,22 +148,22 @@ func (p *pick) moments(worth []float64) (mean, deviation float64) {
 // value is what the answers but i still come to, on average, that have these
 // positives behind them at a place: that of all but i where none has. With all
 // positives placed the place does not matter.
-func (o *outlook) value(i, place int, standing uint64) float64 {
+func (f *forecast) value(i, place int, standing uint64) float64 {
 	var alike, all tally
-	for j := range o.answers {
-		a := &o.answers[j]
+	for j := range f.answers {
+		a := &f.answers[j]
 		if j == i || a.earned == nil {
 			continue
 		}
-		if standing == o.positives {
+		if standing == f.positives {
 			last := len(a.earned) - 1
-			alike = alike.with(o.toGo[j][last]-a.earned[last], 1)
+			alike = alike.with(f.toGo[j][last]-a.earned[last], 1)
 			continue
 		}
 		if a.standing(place) == standing {
-			alike = alike.with(o.toGo[j][place], 1)
+			alike = alike.with(f.toGo[j][place], 1)
 		}
-		all = all.with(o.toGo[j][place], 1)
+		all = all.with(f.toGo[j][place], 1)
 	}
 	if alike.n > 0 {
 		return alike.mean()

@@ -148,8 +148,8 @@ func share(yes bool) float64 {
 	return 0
 }
 
-// average turns the sums of the updates into means.
-func (m *Metrics) average(updates int) {
+// over turns the sums of the updates into means.
+func (m *Metrics) over(updates int) {
 	m.Loss /= math.Max(1, float64(updates))
 	m.GradNorm /= math.Max(1, float64(updates))
 	n := math.Max(1, m.policy.Choices)

@@ -259,7 +259,7 @@ func (l *loop) update(groups []group, m *Metrics) (tokens int, err error) {
 			updates++
 		}
 	}
-	m.average(updates)
+	m.over(updates)
 	return tokens, nil
 }
 
