@@ -3,7 +3,7 @@
 # order, so that it can be echoed.
 #   form         the synthetic market, free decoding, slates of 5: what is paid for answers that are no ranking
 #   copy         the synthetic market, under the grammar, slates of 10: what is paid for the incoming order
-#   form-beauty, copy-beauty  the same on Amazon Beauty
+#   form-beauty, copy-beauty  the same on Amazon Beauty, both with slates of 10
 #   form-sports, copy-sports  the same on Amazon Sports and Outdoors
 # Each cell leaves its report and its curves, each seed of a part a report with the curves of its four rewards in FOLDER/PART-seed-N.html. FOLDER keeps the runs, and gr2 goes on where they were; a new FOLDER begins anew.
 # Usage: [GR2_DATA=...] experiments/reward_hacking/run.sh [FOLDER]; SEEDS and PARTS choose among them.
