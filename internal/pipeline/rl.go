@@ -153,7 +153,7 @@ func (c *checker) margin(o *Options) {
 	if o.RL.Margin == 0 {
 		c.fail("rl.margin is 0 and rl.decode is free; answers would end at the length of a full one, without the overlong penalty: give them a margin")
 	}
-	if need := o.Prompt.MaxTokens + o.RL.Margin; need > o.Model.MaxPositions {
+	if need := o.Prompt.MaxTokens + o.RL.Margin; need >= o.Model.MaxPositions {
 		c.fail("rl.margin is %d and prompt.max_tokens %d, which leaves no room for answers in the %d of model.max_positions: lower one of the former", o.RL.Margin, o.Prompt.MaxTokens, o.Model.MaxPositions)
 	}
 }

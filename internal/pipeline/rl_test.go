@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/gr2/gr2/internal/train/rl"
@@ -24,6 +25,31 @@ func TestAlgorithms(t *testing.T) {
 		}
 		if o.Attempts != 3 || o.Low != .2 || o.High != .25 || o.KL != .04 || !o.Free || o.Seed != 7 || o.Credit != rl.ToAnswer || o.Reward != r.reward() {
 			t.Errorf("%s: settings are lost: %+v", name, o)
+		}
+	}
+}
+
+// TestAdvice: settings that leave rewards little to do are named, others are not.
+func TestAdvice(t *testing.T) {
+	good := func() *Options {
+		return &Options{RL: RLOptions{Steps: 375, Validate: 75, Average: .99, From: StageSFT}}
+	}
+	for name, c := range map[string]struct {
+		change func(*Options)
+		want   string
+	}{
+		"the preset's steps":   {func(*Options) {}, ""},
+		"no mean of weights":   {func(o *Options) { o.RL.Average, o.RL.Steps, o.RL.Validate = 0, 10, 2 }, ""},
+		"few steps":            {func(o *Options) { o.RL.Steps, o.RL.Validate = 78, 15 }, "rl.average 0.99 the policy after 78 steps is still 46%"},
+		"few validations":      {func(o *Options) { o.RL.Validate = 150 }, "rl.validate is 150 and rl.steps 375"},
+		"trees":                {func(o *Options) { o.SFT.TeacherTrees = true }, "sft.teacher_trees=false"},
+		"trees, from midtrain": {func(o *Options) { o.SFT.TeacherTrees, o.RL.From = true, StageMidtrain }, ""},
+	} {
+		o := good()
+		c.change(o)
+		advice := strings.Join(o.rlAdvice(), "\n")
+		if (advice == "") != (c.want == "") || !strings.Contains(advice, c.want) {
+			t.Errorf("%s: advice %q, want %q", name, advice, c.want)
 		}
 	}
 }

@@ -119,7 +119,7 @@ func (r *Run) start() (*loop, error) {
 		return nil, err
 	}
 	if len(r.Cases) == 0 {
-		return nil, fault.Inputf("rl: no training slate holds both a positive and a negative")
+		return nil, fault.Inputf("rl: no training slate holds both a positive and a negative, so there is nothing to reward: look at gr2 data stats, and at sft.user_share, which leaves users to this stage")
 	}
 	engine, err := infer.New(r.Model)
 	if err != nil {
