@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,20 +29,25 @@ type step struct {
 	Ranking struct{ AUC, Copied, Perfect, Idle float64 }
 }
 
-// curve is a figure: a number of a step.
+// curve is a figure: a number of a step, counted as much as the step weighs.
 type curve struct {
-	name string
-	of   func(*step) float64
+	name   string
+	of     func(*step) float64
+	weight func(*step) float64
 }
 
+// Steps weigh the same, or as many as their valid answers are.
+func same(*step) float64         { return 1 }
+func ofTheValid(s *step) float64 { return s.Valid }
+
 var (
-	copied  = curve{"copy rate (valid answers)", func(s *step) float64 { return s.Ranking.Copied }}
-	perfect = curve{"a copy is right", func(s *step) float64 { return s.Ranking.Perfect }}
-	idle    = curve{"as it came, of what could be bettered", func(s *step) float64 { return s.Ranking.Idle / max(1e-9, 1-s.Ranking.Perfect) }}
-	length  = curve{"tokens of an answer", func(s *step) float64 { return s.Length }}
-	valid   = curve{"valid answers", func(s *step) float64 { return s.Valid }}
-	auc     = curve{"AUC (valid answers)", func(s *step) float64 { return s.Ranking.AUC }}
-	reward  = curve{"reward", func(s *step) float64 { return s.Reward.Total }}
+	copied  = curve{"copy rate (valid answers)", func(s *step) float64 { return s.Ranking.Copied }, ofTheValid}
+	perfect = curve{"a copy is right", func(s *step) float64 { return s.Ranking.Perfect }, ofTheValid}
+	idle    = curve{"as it came, of what could be bettered", func(s *step) float64 { return s.Ranking.Idle / max(1e-9, 1-s.Ranking.Perfect) }, ofTheValid}
+	length  = curve{"tokens of an answer", func(s *step) float64 { return s.Length }, same}
+	valid   = curve{"valid answers", func(s *step) float64 { return s.Valid }, same}
+	auc     = curve{"AUC (valid answers)", func(s *step) float64 { return s.Ranking.AUC }, ofTheValid}
+	reward  = curve{"reward", func(s *step) float64 { return s.Reward.Total }, same}
 )
 
 // part is one setting of the experiment.
@@ -114,10 +120,10 @@ func (p *part) print(runs map[string][][]step, seeds int) {
 			fmt.Printf(" %8s", v)
 		}
 		fmt.Println()
-		for i := range p.mean(runs[variants[0]], c.of) {
+		for i := range p.mean(runs[variants[0]], c) {
 			fmt.Printf("%6d", (i+1)*p.width)
 			for _, v := range variants {
-				fmt.Printf(" %8.3f", p.mean(runs[v], c.of)[i])
+				fmt.Printf(" %8.3f", p.mean(runs[v], c)[i])
 			}
 			fmt.Println()
 		}
@@ -145,20 +151,23 @@ func read(file string) ([]step, error) {
 	return rows, lines.Err()
 }
 
-// mean is that of a number over the seeds and over each stretch of steps that all
-// of them have.
-func (p *part) mean(runs [][]step, of func(*step) float64) []float64 {
+// mean is that of a curve over the seeds and over each stretch of steps that all of
+// them have: no number where nothing has weight.
+func (p *part) mean(runs [][]step, c curve) []float64 {
 	length := len(runs[0])
 	for _, rows := range runs {
 		length = min(length, len(rows))
 	}
 	points := make([]float64, length/p.width)
 	for i := range points {
+		sum, weight := 0.0, 0.0
 		for _, rows := range runs {
 			for j := range p.width {
-				points[i] += of(&rows[i*p.width+j]) / float64(p.width*len(runs))
+				s := &rows[i*p.width+j]
+				sum, weight = sum+c.weight(s)*c.of(s), weight+c.weight(s)
 			}
 		}
+		points[i] = sum / weight
 	}
 	return points
 }
@@ -173,16 +182,21 @@ func (p *part) draw(runs map[string][][]step) string {
 	for i, c := range p.curves {
 		x0, most := left+float64(i)*(w+left), 1.0
 		for _, v := range variants {
-			for _, y := range p.mean(runs[v], c.of) {
-				most = max(most, y)
+			for _, y := range p.mean(runs[v], c) {
+				if !math.IsNaN(y) {
+					most = max(most, y)
+				}
 			}
 		}
 		fmt.Fprintf(&b, `<text x="%g" y="24" font-weight="bold">%s</text><rect x="%g" y="%g" width="%g" height="%g" fill="none" stroke="#bbb"/>`+"\n", x0, c.name, x0, top, w, h)
 		fmt.Fprintf(&b, `<text x="%g" y="%g" text-anchor="end">%.1f</text><text x="%g" y="%g" text-anchor="end">0</text>`+"\n", x0-4, top+8, most, x0-4, top+h)
 		for k, v := range variants {
-			points := p.mean(runs[v], c.of)
+			points := p.mean(runs[v], c)
 			fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" stroke-width="1.8" points="`, colours[k])
 			for j, y := range points {
+				if math.IsNaN(y) {
+					continue
+				}
 				fmt.Fprintf(&b, "%.1f,%.1f ", x0+w*float64(j)/float64(max(1, len(points)-1)), top+h*(1-max(0, y)/most))
 			}
 			fmt.Fprintf(&b, `"/><text x="%g" y="%g" fill="%s">%s</text>`+"\n", x0+float64(k)*60, top+h+18, colours[k], v)
