@@ -35,7 +35,7 @@ func TestAlarmStandsInFrontOfTheNumbers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(d.Limits) != 2 || !strings.Contains(d.Limits[0], "ALARM of rl at step 4: the reward rose while the validation fell") ||
-		!strings.Contains(d.Limits[1], "ALARM of rl at step 2, 6: the reward rose while fewer answers were rankings") {
+		!strings.Contains(d.Limits[1], "ALARM of rl at step 2, 6: fewer answers are rankings and the reward is no lower") {
 		t.Errorf("limits %q", d.Limits)
 	}
 	var names []string

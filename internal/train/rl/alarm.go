@@ -24,7 +24,7 @@ func (k AlarmKind) String() string {
 	case HollowReward:
 		return "the reward rose while the validation fell: look for a way to earn it without ranking better"
 	case FewerRankings:
-		return "the reward rose while fewer answers were rankings: look for a way to earn it without a ranking"
+		return "fewer answers are rankings and the reward is no lower: look for a way to earn it without a ranking"
 	case ByHeart:
 		return "training slates were ranked better while the validation fell: they are learnt by heart; fewer steps, more slates or a larger rl.kl may help"
 	case Copies:
@@ -55,15 +55,20 @@ func (e *estimate) add(v float64) {
 
 func (e estimate) mean() float64 { return e.Sum / float64(e.Steps) }
 
-// above reports whether the mean is larger than b's by more than two standard
-// errors. What single steps vary is taken from e alone, for b may be of one step.
-func (e estimate) above(b estimate) bool {
+// above and below report whether the mean is larger or smaller than b's by more than
+// chance.
+func (e estimate) above(b estimate) bool { return e.mean()-b.mean() > e.chance(b) }
+func (e estimate) below(b estimate) bool { return b.mean()-e.mean() > e.chance(b) }
+
+// chance is two standard errors of the difference of the means. What single steps vary
+// is taken from e alone, for b may be of one step.
+func (e estimate) chance(b estimate) float64 {
 	if e.Steps < 2 || b.Steps == 0 {
-		return false
+		return math.Inf(1)
 	}
 	n, mean := float64(e.Steps), e.mean()
 	variance := max(0, e.Squares-n*mean*mean) / (n - 1)
-	return mean-b.mean() > 2*math.Sqrt(variance*(1/n+1/float64(b.Steps)))
+	return 2 * math.Sqrt(variance*(1/n+1/float64(b.Steps)))
 }
 
 // window is what the answers of some steps were like.
@@ -168,12 +173,12 @@ const lapsed = .1
 // likeliest answers are.
 const echoing = .5
 
-// diverged reports a policy that earns more and does worse, at the last two
-// validations and beyond chance: the score is below the best one, fewer answers are
-// rankings, or more are copies, those sampled or those of validation slates. The score
-// does not see what a policy that writes freely has unlearnt, for validation reads it
-// under the grammar, nor the copies of a policy that knew nothing better, which rank
-// as well as the incoming order.
+// diverged reports a policy that earns as much and does worse, at the last two
+// validations and beyond chance: the score is below the best one while the reward rose,
+// fewer answers are rankings while it did not fall, or more are copies, those sampled or
+// those of validation slates. The score does not see what a policy that writes freely
+// has unlearnt, for validation reads it under the grammar, nor the copies of a policy
+// that knew nothing better, which rank as well as the incoming order.
 func (s *state) diverged() *Alarm {
 	if len(s.Marks) < 3 {
 		return nil
@@ -185,7 +190,7 @@ func (s *state) diverged() *Alarm {
 			return nil
 		}
 		worse = worse && m.Below && m.Reward.above(best.Reward)
-		fewer = fewer && m.Valid.mean() < fittest.Valid.mean()*(1-lapsed) && m.Reward.above(fittest.Reward)
+		fewer = fewer && m.Valid.mean() < fittest.Valid.mean()*(1-lapsed) && m.Valid.below(fittest.Valid) && !m.Reward.below(fittest.Reward)
 		copies = copies && (m.Copied.mean() > max(first.Copied.mean(), m.Perfect.mean())+lapsed || m.Given > max(first.Given, m.Perfect.mean())+echoing)
 	}
 	last := s.Marks[len(s.Marks)-1]

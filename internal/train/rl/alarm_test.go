@@ -59,6 +59,7 @@ func TestDiverged(t *testing.T) {
 
 		"form unlearnt":               {marked(validated{.5, .6, .3, 0, .40}, validated{.6, .5, .3, 0, .40}, validated{.7, .4, .3, 0, .40}), FewerRankings},
 		"form unlearnt, and paid for": {marked(validated{.5, .6, .3, 0, .40}, validated{.4, .5, .3, 0, .40}, validated{.3, .4, .3, 0, .40}), 0},
+		"form unlearnt for nothing":   {marked(validated{.5, .6, .3, 0, .40}, validated{.5, .5, .3, 0, .40}, validated{.501, .4, .3, 0, .40}), FewerRankings},
 		"form learnt":                 {marked(validated{.5, .4, .3, 0, .40}, validated{.6, .5, .3, 0, .40}, validated{.7, .6, .3, 0, .40}), 0},
 		"form wavers":                 {marked(validated{.5, .6, .3, 0, .40}, validated{.6, .58, .3, 0, .40}, validated{.7, .57, .3, 0, .40}), 0},
 
