@@ -123,7 +123,11 @@ func (p *part) print(runs map[string][][]step, seeds int) {
 		for i := range p.mean(runs[variants[0]], c) {
 			fmt.Printf("%6d", (i+1)*p.width)
 			for _, v := range variants {
-				fmt.Printf(" %8.3f", p.mean(runs[v], c)[i])
+				if y := p.mean(runs[v], c)[i]; math.IsNaN(y) {
+					fmt.Printf(" %8s", "-")
+				} else {
+					fmt.Printf(" %8.3f", y)
+				}
 			}
 			fmt.Println()
 		}

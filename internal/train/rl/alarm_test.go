@@ -1,6 +1,10 @@
 package rl
 
 import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/gr2/gr2/internal/rng"
@@ -118,6 +122,48 @@ func TestChanceRaisesNoAlarm(t *testing.T) {
 		}
 		if alarms < c.fewest || alarms > c.highest {
 			t.Errorf("a loss of %g, a rise of %g: %d alarms in 100 runs, want %d to %d", c.loss, c.rise, alarms, c.fewest, c.highest)
+		}
+	}
+}
+
+// TestAlarmOnRecordedRuns: of the runs of experiments/reward_hacking that write
+// freely, the alarm of lost rankings rings in those that end without any.
+func TestAlarmOnRecordedRuns(t *testing.T) {
+	logs, err := filepath.Glob(filepath.Join("..", "..", "..", "experiments", "reward_hacking", "form*.metrics.jsonl"))
+	if err != nil || len(logs) == 0 {
+		t.Fatalf("no recorded runs: %v", err)
+	}
+	for _, log := range logs {
+		f, err := os.Open(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s state
+		var row struct {
+			Metrics
+			Validation map[string]float64
+		}
+		valid, rang := 0.0, false
+		for rows := json.NewDecoder(f); rows.More(); {
+			row.Validation = nil
+			if err := rows.Decode(&row); err != nil {
+				t.Fatalf("%s: %v", log, err)
+			}
+			s.Steps = row.Step
+			if row.Validation == nil {
+				s.note(&row.Metrics)
+				valid = row.Valid
+				continue
+			}
+			a := s.mark(train.Validation{Score: row.Validation["N@3"], Metrics: row.Validation})
+			rang = rang || a != nil && a.Kind == FewerRankings
+		}
+		f.Close()
+		if rang != (valid == 0) {
+			t.Errorf("%s: the alarm rang: %t; %.3f of the last answers are rankings", filepath.Base(log), rang, valid)
+		}
+		if valid == 0 && !strings.Contains(log, "naive") {
+			t.Errorf("%s: no ranking is left", filepath.Base(log))
 		}
 	}
 }
