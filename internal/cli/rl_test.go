@@ -122,7 +122,15 @@ func TestRLRun(t *testing.T) {
 		}
 	}
 	beside := filepath.Join(filepath.Dir(out), "beside.html")
-	for _, more := range [][]string{nil, {"--out", out + "/./report.html"}} {
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	relative, err := filepath.Rel(here, filepath.Join(out, "report.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, more := range [][]string{nil, {"--out", out + "/./report.html"}, {"--out", relative}} {
 		if line := fails(t, process(t, append([]string{"report", "--run", out, "--beside", out}, more...)...), 2); !strings.Contains(line, "with --out") {
 			t.Errorf("message %q", line)
 		}

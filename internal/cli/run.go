@@ -264,12 +264,25 @@ func writeReport(run, out string, beside []string) (string, error) {
 	own := filepath.Join(run, pipeline.PageFile)
 	command := "gr2 run --data DATASET --out NEW -c " + quote(filepath.Join(run, pipeline.ConfigFile))
 	switch {
-	case out != "" && filepath.Clean(out) != own:
+	case out != "" && !sameFile(out, own):
 		return out, pipeline.WritePageBeside(out, run, command, beside)
 	case len(beside) > 0:
 		return "", fault.Usagef("--beside puts other runs into the report: name another file than the run's own, %s, with --out", own)
 	}
 	return own, pipeline.WritePage(run, command)
+}
+
+// sameFile reports whether two paths, either of them relative or absolute, are of
+// one file, which need not exist.
+func sameFile(a, b string) bool {
+	if x, err := filepath.Abs(a); err == nil {
+		if y, err := filepath.Abs(b); err == nil && x == y {
+			return true
+		}
+	}
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
 func newReport(e *env) *cobra.Command {
