@@ -40,20 +40,35 @@ type Alarm struct {
 	Text string    `json:"text"` // with the numbers
 }
 
-// estimate is sums of a number over steps.
+// estimate is sums of a number over steps, each counted as often as it weighs.
 type estimate struct {
-	Steps   int     `json:"steps"`
+	Weight  float64 `json:"weight"`
+	Weight2 float64 `json:"weight2"` // sum of the squared weights
 	Sum     float64 `json:"sum"`
 	Squares float64 `json:"squares"`
 }
 
-func (e *estimate) add(v float64) {
-	e.Steps++
-	e.Sum += v
-	e.Squares += v * v
+func (e *estimate) add(v, weight float64) {
+	e.Weight += weight
+	e.Weight2 += weight * weight
+	e.Sum += weight * v
+	e.Squares += weight * v * v
 }
 
-func (e estimate) mean() float64 { return e.Sum / float64(e.Steps) }
+func (e estimate) known() bool { return e.Weight > 0 }
+
+// mean is no number where nothing is known: it is then neither above nor below another.
+func (e estimate) mean() float64 { return e.Sum / e.Weight }
+
+func (e estimate) meanOrZero() float64 {
+	if !e.known() {
+		return 0
+	}
+	return e.mean()
+}
+
+// steps is how many steps of equal weight say as much.
+func (e estimate) steps() float64 { return e.Weight * e.Weight / e.Weight2 }
 
 // above and below report whether the mean is larger or smaller than b's by more than
 // chance.
@@ -63,15 +78,17 @@ func (e estimate) below(b estimate) bool { return b.mean()-e.mean() > e.chance(b
 // chance is two standard errors of the difference of the means. What single steps vary
 // is taken from e alone, for b may be of one step.
 func (e estimate) chance(b estimate) float64 {
-	if e.Steps < 2 || b.Steps == 0 {
+	n := e.steps()
+	if !(n > 1) || !b.known() {
 		return math.Inf(1)
 	}
-	n, mean := float64(e.Steps), e.mean()
-	variance := max(0, e.Squares-n*mean*mean) / (n - 1)
-	return 2 * math.Sqrt(variance*(1/n+1/float64(b.Steps)))
+	mean := e.mean()
+	variance := max(0, e.Squares/e.Weight-mean*mean) * n / (n - 1)
+	return 2 * math.Sqrt(variance*(1/n+1/b.steps()))
 }
 
-// window is what the answers of some steps were like.
+// window is what the answers of some steps were like; N3, Copied and Perfect are of
+// those that are rankings.
 type window struct {
 	Reward  estimate `json:"earned"`
 	Valid   estimate `json:"rankings"` // share of the answers
@@ -81,14 +98,24 @@ type window struct {
 }
 
 func (w *window) add(m *Metrics) {
-	w.Reward.add(m.Reward.Total)
-	w.Valid.add(m.Valid)
-	w.N3.add(m.Ranking.N3)
-	w.Copied.add(m.Ranking.Copied)
-	w.Perfect.add(m.Ranking.Perfect)
+	w.Reward.add(m.Reward.Total, 1)
+	w.Valid.add(m.Valid, 1)
+	if r := m.Ranking; r != nil {
+		w.N3.add(r.N3, m.Valid)
+		w.Copied.add(r.Copied, m.Valid)
+		w.Perfect.add(r.Perfect, m.Valid)
+	}
 }
 
-func (w *window) known() bool { return w.Reward.Steps > 0 }
+func (w *window) known() bool { return w.Reward.known() }
+
+// copies reports whether more than were copied in the beginning, and than are right,
+// are copies, of the rankings sampled or of those of the validation slates. Where no
+// ranking was sampled it is not known how many are right.
+func (m *mark) copies(first *mark) bool {
+	more := !first.Copied.known() || m.Copied.above(first.Copied)
+	return more && m.Copied.mean() > max(first.Copied.meanOrZero(), m.Perfect.mean())+lapsed || m.Given > max(first.Given, m.Perfect.mean())+echoing
+}
 
 // mark is one validation beside the answers that led to it: those since the
 // validation before, or of the first step for the first.
@@ -191,7 +218,7 @@ func (s *state) diverged() *Alarm {
 		}
 		worse = worse && m.Below && m.Reward.above(best.Reward)
 		fewer = fewer && m.Valid.mean() < fittest.Valid.mean()*(1-lapsed) && m.Valid.below(fittest.Valid) && !m.Reward.below(fittest.Reward)
-		copies = copies && (m.Copied.mean() > max(first.Copied.mean(), m.Perfect.mean())+lapsed || m.Given > max(first.Given, m.Perfect.mean())+echoing)
+		copies = copies && m.copies(&first)
 	}
 	last := s.Marks[len(s.Marks)-1]
 	switch {
@@ -202,7 +229,7 @@ func (s *state) diverged() *Alarm {
 	case fewer:
 		return last.alarm(FewerRankings, "reward from %.3f to %.3f, rankings from %.3f to %.3f since step %d", fittest.Reward.mean(), last.Reward.mean(), fittest.Valid.mean(), last.Valid.mean(), fittest.Step)
 	case copies:
-		return last.alarm(Copies, "%.3f of the answers are copies, at the beginning %.3f, and %.3f of the validation slates are given back; a copy is right in %.3f", last.Copied.mean(), first.Copied.mean(), last.Given, last.Perfect.mean())
+		return last.alarm(Copies, "%.3f of the rankings sampled are copies, at the beginning %.3f, and %.3f of the validation slates are given back; a copy is right in %.3f", last.Copied.mean(), first.Copied.meanOrZero(), last.Given, last.Perfect.mean())
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package rl
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +15,7 @@ import (
 // about are steps whose numbers have this mean and deviation.
 func about(mean, deviation float64, steps int) (e estimate) {
 	for i := range steps {
-		e.add(mean + deviation*float64(1-2*(i%2)))
+		e.add(mean+deviation*float64(1-2*(i%2)), 1)
 	}
 	return e
 }
@@ -39,6 +40,10 @@ func marked(values ...validated) *state {
 func TestDiverged(t *testing.T) {
 	unknown := marked(validated{.5, 1, .3, 0, .5}, validated{.6, 1, .3, 0, .4}, validated{.7, 1, .3, 0, .4})
 	unknown.Marks[0].window = window{}
+	varied := marked(validated{.5, 1, .3, 0, .30}, validated{.6, 1, .3, .35, .34}, validated{.6, 1, .3, .35, .34})
+	for i := range varied.Marks[1:] {
+		varied.Marks[i+1].Copied = about(.35, 1, 50)
+	}
 	still := validated{.6, 1, .3, .05, .37} // few of the samples are copies
 	given := func(s *state, shares ...float64) *state {
 		for i, share := range shares {
@@ -72,6 +77,7 @@ func TestDiverged(t *testing.T) {
 		"copies once when read":   {given(marked(validated{.5, 1, .3, 0, .30}, still, still, still), 0, 0, 0, 1), 0},
 		"copied from the first":   {given(marked(validated{.5, 1, .3, 0, .30}, still, still, still), 1, 1, 1, 1), 0},
 		"reads half as they came": {given(marked(validated{.5, 1, .3, 0, .30}, still, still, still), 0, .5, .6, .6), 0},
+		"copies by chance":        {varied, 0},
 		"copies as often right":   {marked(validated{.5, 1, .3, 0, .30}, validated{.6, 1, .3, .2, .34}, validated{.6, 1, .3, .25, .34}, validated{.6, 1, .3, .25, .34}), 0},
 		"copied before it learnt": {marked(validated{.5, 1, .3, .5, .30}, validated{.6, 1, .3, .5, .34}, validated{.6, 1, .3, .5, .34}, validated{.6, 1, .3, .5, .34}), 0},
 	} {
@@ -168,6 +174,68 @@ func TestAlarmOnRecordedRuns(t *testing.T) {
 	}
 }
 
+// TestFewRankings: what rankings are like is a mean over rankings, not over steps, of
+// which most may have none. Those of N@3 .5 that become more are not learnt by heart.
+func TestFewRankings(t *testing.T) {
+	var s state
+	rows := func(reward float64, every int) {
+		for i := range 60 {
+			m := Metrics{Reward: Rewards{Total: reward + .01*float64(i%2)}}
+			if i%every == 0 {
+				m.Valid, m.Ranking = .01*float64(1+i%2), &Rankings{N3: .5, Perfect: .4}
+			}
+			s.note(&m)
+		}
+	}
+	scores := [][]float64{{.5, .6, .7}, {.3, .4, .5}, {.3, .4, .5}}
+	var last *Alarm
+	for i, parts := range scores {
+		last = s.mark(train.Validation{Score: parts[1], Parts: parts})
+		rows(.5+.1*float64(i), 6-2*i)
+	}
+	last = s.mark(train.Validation{Score: .4, Parts: scores[2]})
+	if last == nil || last.Kind != HollowReward {
+		t.Errorf("alarm %+v, want that of a hollow reward", last)
+	}
+	for i, m := range s.Marks[1:] {
+		if !near(m.N3.mean(), .5) || !near(m.Perfect.mean(), .4) {
+			t.Errorf("window %d: N@3 of the rankings %g, a copy is right in %g; they are .5 and .4 in every step that has any", i, m.N3.mean(), m.Perfect.mean())
+		}
+	}
+	s = state{}
+	for range 4 { // everything given back, and nothing known of what is right
+		last = s.mark(train.Validation{Score: .4, Metrics: map[string]float64{"copied": 1}})
+		s.note(&Metrics{})
+	}
+	if last != nil {
+		t.Errorf("alarm %+v where no ranking was sampled", last)
+	}
+}
+
+// TestWeights: a step that weighs twice counts as two that are equal, but not as two
+// that say something each.
+func TestWeights(t *testing.T) {
+	var twice, both estimate
+	for _, v := range []float64{.2, .5, .3} {
+		twice.add(v, 2)
+		both.add(v, 1)
+		both.add(v, 1)
+	}
+	if !near(twice.mean(), both.mean()) || !near(twice.steps(), 3) || !near(both.steps(), 6) {
+		t.Errorf("means %g and %g, %g and %g steps", twice.mean(), both.mean(), twice.steps(), both.steps())
+	}
+	once := about(.1, .1, 3)
+	var weighed estimate
+	for i := range 3 {
+		weighed.add(.1+.1*float64(1-2*(i%2)), 7)
+	}
+	if have, want := weighed.chance(once), once.chance(once); !near(have, want) {
+		t.Errorf("chance %g of steps that weigh 7 each, %g of the same that weigh 1", have, want)
+	}
+}
+
+func near(a, b float64) bool { return math.Abs(a-b) < 1e-12 }
+
 // TestWindow: a mark has the means since the one before, the first those of the
 // step that follows it.
 func TestWindow(t *testing.T) {
@@ -178,7 +246,6 @@ func TestWindow(t *testing.T) {
 	}
 	s.mark(train.Validation{Score: .5})
 	s.mark(train.Validation{Score: .6})
-	near := func(a, b float64) bool { return a-b < 1e-12 && b-a < 1e-12 }
 	for i, want := range []validated{{reward: .1, valid: .05, score: .4}, {reward: .3, valid: .15, score: .5}} {
 		if m := s.Marks[i]; m.Score != want.score || !near(m.Reward.mean(), want.reward) || !near(m.Valid.mean(), want.valid) {
 			t.Errorf("mark %d is %+v, want %+v", i, m, want)

@@ -1,7 +1,6 @@
 package rl
 
 import (
-	"math"
 	"slices"
 
 	"github.com/gr2/gr2/internal/metric"
@@ -13,21 +12,25 @@ import (
 // all answers drawn, also those of groups that were dropped, unless said
 // otherwise.
 type Metrics struct {
-	Step     int     `json:"step"`
-	Draws    int     `json:"draws"` // prompts since the beginning
-	LR       float64 `json:"lr"`
-	Loss     float64 `json:"loss"`      // mean over the step's updates
-	GradNorm float64 `json:"grad_norm"` // the same, before clipping
+	Step  int     `json:"step"`
+	Draws int     `json:"draws"` // prompts since the beginning
+	LR    float64 `json:"lr"`
 
-	Reward    Rewards  `json:"reward"`
-	Ranking   Rankings `json:"ranking"`
-	Valid     float64  `json:"valid"`     // share that are full permutations
-	Truncated float64  `json:"truncated"` // share that ended at the limit
-	Length    float64  `json:"length"`    // tokens
-	Groups    Groups   `json:"groups"`
-	Policy    Policy   `json:"policy"`
+	*Updates // nil where no group was learnt from
 
-	policy nn.PolicyStats
+	Reward    Rewards   `json:"reward"`
+	Ranking   *Rankings `json:"ranking,omitempty"` // nil where no answer was valid
+	Valid     float64   `json:"valid"`             // share that are full permutations
+	Truncated float64   `json:"truncated"`         // share that ended at the limit
+	Length    float64   `json:"length"`            // tokens
+	Groups    Groups    `json:"groups"`
+}
+
+// Updates are means over the optimiser steps of a step, Policy over their choices.
+type Updates struct {
+	Loss     float64 `json:"loss"`
+	GradNorm float64 `json:"grad_norm"` // before clipping
+	Policy   Policy  `json:"policy"`
 }
 
 // Rewards are the mean reward and its parts.
@@ -62,7 +65,7 @@ type Groups struct {
 	Short int `json:"short"` // wanted and not found within the bound
 }
 
-// Policy are means over the choices of all updates.
+// Policy is what the choices learnt from were like.
 type Policy struct {
 	Entropy  float64 `json:"entropy"`
 	ClipLow  float64 `json:"clip_low"` // shares
@@ -92,6 +95,7 @@ type validationRow struct {
 // measure takes the means over the answers of groups.
 func measure(groups []group) Metrics {
 	var m Metrics
+	var ranking Rankings
 	answers, valid := 0.0, 0.0
 	for i := range groups {
 		g := &groups[i]
@@ -106,15 +110,18 @@ func measure(groups []group) Metrics {
 			m.add(a)
 			if a.parsed.Valid {
 				valid++
-				m.Ranking.add(g, a)
+				ranking.add(g, a)
 			}
 		}
 	}
 	for _, v := range []*float64{&m.Reward.Total, &m.Reward.Rank, &m.Reward.Format, &m.Reward.Overlong, &m.Truncated, &m.Length} {
 		*v /= max(1, answers)
 	}
-	for _, v := range []*float64{&m.Ranking.AUC, &m.Ranking.N3, &m.Ranking.Copied, &m.Ranking.Perfect, &m.Ranking.Idle, &m.Ranking.Echoed} {
-		*v /= max(1, valid)
+	if valid > 0 {
+		for _, v := range []*float64{&ranking.AUC, &ranking.N3, &ranking.Copied, &ranking.Perfect, &ranking.Idle, &ranking.Echoed} {
+			*v /= valid
+		}
+		m.Ranking = &ranking
 	}
 	m.Valid = valid / max(1, answers)
 	m.Reward.Spread /= max(1, float64(len(groups)))
@@ -148,14 +155,26 @@ func share(yes bool) float64 {
 	return 0
 }
 
-// over turns the sums of the updates into means.
-func (m *Metrics) over(updates int) {
-	m.Loss /= math.Max(1, float64(updates))
-	m.GradNorm /= math.Max(1, float64(updates))
-	n := math.Max(1, m.policy.Choices)
-	m.Policy = Policy{
-		Entropy: m.policy.Entropy / n, ClipLow: m.policy.Low / n, ClipHigh: m.policy.High / n,
-		Drift: m.policy.Drift / n, KL: m.policy.KL / n,
+// updateSums are sums over the optimiser steps of a step.
+type updateSums struct {
+	tokens     int // that passed the model
+	updates    float64
+	loss, norm float64
+	policy     nn.PolicyStats
+}
+
+// means are nil where there was no update.
+func (u *updateSums) means() *Updates {
+	if u.updates == 0 {
+		return nil
+	}
+	n := max(1, u.policy.Choices)
+	return &Updates{
+		Loss: u.loss / u.updates, GradNorm: u.norm / u.updates,
+		Policy: Policy{
+			Entropy: u.policy.Entropy / n, ClipLow: u.policy.Low / n, ClipHigh: u.policy.High / n,
+			Drift: u.policy.Drift / n, KL: u.policy.KL / n,
+		},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gr2/gr2/internal/nn"
+	"github.com/gr2/gr2/internal/prompt"
 )
 
 // sampled draws n groups with the fixture's model.
@@ -158,7 +159,8 @@ func TestScrambledItems(t *testing.T) {
 // TestForcedTokensAreNoChoices: an answer under the grammar ends, for the
 // training, with its last choice; what is read of it is all of it.
 func TestForcedTokensAreNoChoices(t *testing.T) {
-	_, groups := sampled(t, options(), 6)
+	r, groups := sampled(t, options(), 6)
+	whole, _, _ := r.Builder.Answer([]int{0, 1, 2, 3, 4}, "")
 	for _, g := range groups {
 		for _, a := range g.answers {
 			if !a.parsed.Valid || a.choices() != 4 || !a.choice[len(a.choice)-1] {
@@ -169,8 +171,49 @@ func TestForcedTokensAreNoChoices(t *testing.T) {
 					t.Fatalf("token %d of %v: allowed %v, choice %t, log-probability %g", i, a.tokens, list, a.choice[i], a.logProb[i])
 				}
 			}
-			if a.length <= len(a.tokens) {
-				t.Fatalf("length %d of an answer with %d tokens up to its last choice", a.length, len(a.tokens))
+			if want := len(whole); a.length != want || a.length <= len(a.tokens) {
+				t.Fatalf("length %d of an answer of %d tokens, %d up to its last choice", a.length, want, len(a.tokens))
+			}
+		}
+	}
+}
+
+// TestLimit: an answer may be as long as the longest trace and ranking, and a margin.
+func TestLimit(t *testing.T) {
+	limit := func(change func(*prompt.Options)) int {
+		w, err := makeWorld(change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := options()
+		o.Margin = 7
+		s := sampler{build: w.build, opt: &o}
+		return s.limit(5)
+	}
+	answer := limit(func(*prompt.Options) {})
+	short := limit(func(o *prompt.Options) { o.Mode, o.TraceMax = prompt.ModeTrace, 10 })
+	long := limit(func(o *prompt.Options) { o.Mode, o.TraceMax = prompt.ModeTrace, 30 })
+	if long-short != 20 || short < answer+10 {
+		t.Errorf("limits of an answer %d, with traces of 10 tokens %d, of 30 %d", answer, short, long)
+	}
+}
+
+// TestWeightsOfABatch: whatever a choice is learnt from, the one sampled or all that
+// could be, it weighs what the normaliser says.
+func TestWeightsOfABatch(t *testing.T) {
+	for _, credit := range Credits() {
+		for normalizer, want := range map[Normalizer]float64{ByToken: 6 * 4 * 4, ByAnswer: 6 * 4, Constant: 6 * 4 * 4} {
+			o := options()
+			o.Credit, o.Normalizer = credit, normalizer
+			_, groups := sampled(t, o, 6)
+			sum := 0.0
+			for _, lot := range o.pack(groups, o.weigh(groups, func(int) int { return 1 })) {
+				for _, w := range lot.batch.Weights {
+					sum += float64(w)
+				}
+			}
+			if math.Abs(sum-want) > 1e-3 {
+				t.Errorf("credit by %s, divided by %s: the choices weigh %g, want %g", credit, normalizer, sum, want)
 			}
 		}
 	}

@@ -195,10 +195,12 @@ func (l *loop) step(ctx context.Context) error {
 	m := measure(drawn)
 	m.Groups.Kept = len(kept)
 	m.Groups.Short = l.Options.Prompts - len(kept)
-	learned, err := l.update(kept, &m)
+	m.LR = l.Options.Schedule.Rate(float64(l.state.Steps+1) / float64(l.Options.Steps)) // not that of 0, which is none
+	learned, err := l.update(kept, m.LR)
 	if err != nil {
 		return err
 	}
+	m.Updates = learned.means()
 	l.average.note()
 	l.state.Draws += len(drawn)
 	l.state.Steps++
@@ -206,7 +208,7 @@ func (l *loop) step(ctx context.Context) error {
 	m.Step, m.Draws = l.state.Steps, l.state.Draws
 	l.state.note(&m)
 	speed := Speed{Step: m.Step, RolloutSeconds: sampled.Sub(began).Seconds(), UpdateSeconds: time.Since(sampled).Seconds()}
-	speed.rates(drawn, learned)
+	speed.rates(drawn, learned.tokens)
 	if err := l.store.Log.Append(&m); err != nil {
 		return err
 	}
@@ -235,12 +237,10 @@ func (l *loop) collect(ctx context.Context) (kept, drawn []group, err error) {
 	return kept, drawn, nil
 }
 
-// update learns from the groups in some optimiser steps and returns the tokens
-// that passed the model.
-func (l *loop) update(groups []group, m *Metrics) (tokens int, err error) {
+// update learns from the groups in some optimiser steps.
+func (l *loop) update(groups []group, lr float64) (updateSums, error) {
 	o := &l.Options
-	m.LR = o.Schedule.Rate(float64(l.state.Steps+1) / float64(o.Steps)) // not that of 0, which is none
-	updates := 0
+	var sums updateSums
 	for epoch := range o.Epochs {
 		order := rng.New(o.Seed, rng.Key("update"), uint64(l.state.Steps), uint64(epoch)).Perm(len(groups))
 		for part := range o.Updates {
@@ -251,27 +251,22 @@ func (l *loop) update(groups []group, m *Metrics) (tokens int, err error) {
 			if len(some) == 0 {
 				continue
 			}
-			n, err := l.learn(some, m)
-			if err != nil {
-				return 0, err
+			if err := l.learn(some, lr, &sums); err != nil {
+				return sums, err
 			}
-			tokens += n
-			updates++
 		}
 	}
-	m.over(updates)
-	return tokens, nil
+	return sums, nil
 }
 
 // learn makes one optimiser step on groups.
-func (l *loop) learn(groups []group, m *Metrics) (tokens int, err error) {
+func (l *loop) learn(groups []group, lr float64, sums *updateSums) error {
 	o := &l.Options
 	w := o.weigh(groups, l.sampler.limit)
-	var stats nn.PolicyStats
 	loss := 0.0
 	for _, lot := range o.pack(groups, w) {
 		if err := l.decoder.Check(&lot.batch); err != nil {
-			return 0, err
+			return err
 		}
 		if l.reference != nil {
 			l.silent.Reset()
@@ -281,18 +276,18 @@ func (l *loop) learn(groups []group, m *Metrics) (tokens int, err error) {
 		out, s := l.decoder.PolicyLoss(l.tape, &lot.batch, lot.surrogate, float32(w.norm))
 		l.tape.Backward(out)
 		loss += float64(out.Value[0])
-		stats.Add(s)
-		tokens += len(lot.batch.Tokens)
+		sums.policy.Add(s)
+		sums.tokens += len(lot.batch.Tokens)
 	}
-	norm := l.adam.ClippedStep(m.LR, o.Clip)
+	norm := l.adam.ClippedStep(lr, o.Clip)
 	if x := loss + norm; math.IsNaN(x) || math.IsInf(x, 0) {
 		// Nothing of this step is kept: the last checkpoint stands.
-		return 0, fmt.Errorf("rl: loss %g and gradient %g at step %d are not both numbers: lower rl.lr", loss, norm, l.state.Steps+1)
+		return fmt.Errorf("rl: loss %g and gradient %g at step %d are not both numbers: lower rl.lr", loss, norm, l.state.Steps+1)
 	}
-	m.GradNorm += norm
-	m.Loss += loss
-	m.policy.Add(stats)
-	return tokens, nil
+	sums.updates++
+	sums.loss += loss
+	sums.norm += norm
+	return nil
 }
 
 // validate measures the model when that is due, and keeps a copy of the best

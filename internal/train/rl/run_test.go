@@ -349,12 +349,16 @@ func TestDynamicSampling(t *testing.T) {
 	flat := options()
 	flat.Steps, flat.Free = 2, true // all answers of a new model are invalid
 	r = w.run(t, t.TempDir(), flat)
-	if _, err := r.Do(t.Context()); err != nil {
+	res, err := r.Do(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
 	m := rows(t, r.Dir)[1]
 	if m.Groups != (Groups{Drawn: 12, Flat: 12, Short: 4}) || m.Valid != 0 || m.Draws != 24 || !bytes.Equal(bits(r.Model), bits(w.model(t))) {
 		t.Errorf("%+v: nothing could be learnt", m)
+	}
+	if m.Ranking != nil || m.Updates != nil || res.Short != 8 {
+		t.Errorf("no ranking and no update, and the row has %+v and %+v; %d groups were not found, want 8", m.Ranking, m.Updates, res.Short)
 	}
 }
 
