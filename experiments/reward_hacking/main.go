@@ -1,5 +1,5 @@
-// Command reward_hacking puts the curves of the rewards side by side: tables on
-// standard output, and a figure of each part, as experiments/reward_hacking/form.svg.
+// Command reward_hacking puts the curves of the rewards side by side: tables in
+// experiments/reward_hacking/table.txt, and a figure of each part beside it.
 //
 //	go run ./experiments/reward_hacking
 package main
@@ -8,11 +8,14 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/gr2/gr2/internal/durable"
 )
 
 const folder = "experiments/reward_hacking"
@@ -68,20 +71,35 @@ var parts = []part{
 
 func main() {
 	log.SetFlags(0)
+	if err := write(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func write() error {
+	var tables strings.Builder
 	for _, p := range parts {
 		runs, seeds, err := p.read()
 		if err != nil {
-			log.Fatal(err)
+			return err
 		}
 		if seeds == 0 {
-			fmt.Printf("%s: not run\n\n", p.title)
+			fmt.Fprintf(&tables, "%s: not run\n\n", p.title)
 			continue
 		}
-		p.print(runs, seeds)
-		if err := os.WriteFile(filepath.Join(folder, p.name+".svg"), []byte(p.draw(runs)), 0o644); err != nil {
-			log.Fatal(err)
+		p.print(&tables, runs, seeds)
+		if err := save(p.name+".svg", p.draw(runs)); err != nil {
+			return err
 		}
 	}
+	return save("table.txt", tables.String())
+}
+
+func save(name, text string) error {
+	return durable.Write(filepath.Join(folder, name), func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	})
 }
 
 // read is the rows of each reward's runs, and how many seeds all rewards have: 0
@@ -107,31 +125,34 @@ func (p *part) read() (runs map[string][][]step, seeds int, err error) {
 			if err != nil {
 				return nil, 0, err
 			}
+			if first := runs[variants[0]]; len(first) > 0 && len(rows) != len(first[0]) {
+				return nil, 0, fmt.Errorf("%s: %d steps, the first run of the part has %d: run %s/run.sh to the end", file, len(rows), len(first[0]), folder)
+			}
 			runs[v] = append(runs[v], rows)
 		}
 	}
 	return runs, seeds, nil
 }
 
-func (p *part) print(runs map[string][][]step, seeds int) {
+func (p *part) print(w io.Writer, runs map[string][][]step, seeds int) {
 	for _, c := range p.curves {
-		fmt.Printf("%s: %s, mean of %d steps and of %d seeds\n%6s", p.title, c.name, p.width, seeds, "step")
+		fmt.Fprintf(w, "%s: %s, mean of %d steps and of %d seeds\n%6s", p.title, c.name, p.width, seeds, "step")
 		for _, v := range variants {
-			fmt.Printf(" %8s", v)
+			fmt.Fprintf(w, " %8s", v)
 		}
-		fmt.Println()
+		fmt.Fprintln(w)
 		for i := range p.mean(runs[variants[0]], c) {
-			fmt.Printf("%6d", (i+1)*p.width)
+			fmt.Fprintf(w, "%6d", (i+1)*p.width)
 			for _, v := range variants {
 				if y := p.mean(runs[v], c)[i]; math.IsNaN(y) {
-					fmt.Printf(" %8s", "-")
+					fmt.Fprintf(w, " %8s", "-")
 				} else {
-					fmt.Printf(" %8.3f", y)
+					fmt.Fprintf(w, " %8.3f", y)
 				}
 			}
-			fmt.Println()
+			fmt.Fprintln(w)
 		}
-		fmt.Println()
+		fmt.Fprintln(w)
 	}
 }
 
@@ -155,14 +176,10 @@ func read(file string) ([]step, error) {
 	return rows, lines.Err()
 }
 
-// mean is that of a curve over the seeds and over each stretch of steps that all of
-// them have: no number where nothing has weight.
+// mean is that of a curve over the seeds, which have the same steps, and over each
+// stretch of steps: no number where nothing has weight.
 func (p *part) mean(runs [][]step, c curve) []float64 {
-	length := len(runs[0])
-	for _, rows := range runs {
-		length = min(length, len(rows))
-	}
-	points := make([]float64, length/p.width)
+	points := make([]float64, len(runs[0])/p.width)
 	for i := range points {
 		sum, weight := 0.0, 0.0
 		for _, rows := range runs {

@@ -54,5 +54,5 @@ for seed in ${SEEDS:-1 2 3}; do
     "$out/gr2" report --run "$runs-naive" --beside "$runs-a" --beside "$runs-b" --beside "$runs-c" --out "$runs.html"
   done
 done
-go run ./experiments/reward_hacking >"$results/table.txt"
+go run ./experiments/reward_hacking
 cat "$results/table.txt"

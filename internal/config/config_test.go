@@ -155,7 +155,7 @@ func TestWrongConfigurationIsNamed(t *testing.T) {
 		{"small", "sft.teacher_epochs=0", "sft.teacher_trees needs a teacher"},
 		{"small", "prompt.judge=false rl.lambda_judge=1", "rl.lambda_judge needs prompt.judge and sft.judge_layers"},
 		{"small", "rl.decode=free rl.credit=answer rl.margin=0", "rl.margin is 0 and rl.decode is free"},
-		{"small", "rl.decode=free rl.credit=answer rl.margin=1024 prompt.max_tokens=1025", "which leaves no room for answers in the 2048 of model.max_positions"},
+		{"small", "rl.decode=free rl.credit=answer rl.margin=1024 prompt.max_tokens=1025", "model.max_positions is 2048, and prompts of up to 1025 tokens (prompt.max_tokens) with answers of up to 1088 (by slates.k and rl.margin) take 2113"},
 		{"small", "sid.method=kmeans", `sid.method is "kmeans"; use one of rq-kmeans`},
 		{"small", "sid.assign=", "sid.assign is empty; use one of [nearest free"},
 		{"small", "sid.assign=greedy", `"greedy"`},

@@ -248,7 +248,7 @@ func (o *Options) Validate() error {
 	c.within("tokenizer.vocab", float64(o.Tokenizer.Vocab), 300, 200000)
 	c.prompt(o)
 	c.model(&o.Model)
-	c.within("model.max_positions", float64(o.Model.MaxPositions), float64(o.Prompt.MaxTokens)+64, 65536)
+	c.room(o)
 	c.midtrain(&o.Midtrain)
 	c.sft(o)
 	c.rl(o)
@@ -314,6 +314,25 @@ func (c *checker) prompt(o *Options) {
 	}
 	if err := o.promptOptions().Validate(); err != nil {
 		c.wrong = append(c.wrong, err.Error())
+	}
+}
+
+// room checks that the longest answer has room behind the longest prompt: some four
+// tokens a candidate, what is written around them, a trace, and what free decoding may
+// add.
+func (c *checker) room(o *Options) {
+	c.within("model.max_positions", float64(o.Model.MaxPositions), 1, 65536)
+	answer := 24 + 4*o.Slates.K
+	if p := o.promptOptions(); p.Mode == prompt.ModeTrace {
+		answer += p.TraceMax
+	}
+	added := ""
+	if o.RL.Decode == decodeFree {
+		answer += o.RL.Margin
+		added = " and rl.margin"
+	}
+	if need := o.Prompt.MaxTokens + answer; need > o.Model.MaxPositions {
+		c.fail("model.max_positions is %d, and prompts of up to %d tokens (prompt.max_tokens) with answers of up to %d (by slates.k%s) take %d: raise it, or lower one of these", o.Model.MaxPositions, o.Prompt.MaxTokens, answer, added, need)
 	}
 }
 

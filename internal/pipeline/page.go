@@ -95,7 +95,7 @@ func addBeside(d *report.Data, root string, others []string) error {
 			return fault.Inputf("%s has no training logs: name the folder of a run", other)
 		}
 		run := report.Run{Name: name(other)}
-		run.Curves, d.Limits = splitAlarms(curves, d.Limits, " of "+run.Name)
+		run.Curves, d.Alarms = splitAlarms(curves, d.Alarms, " of "+run.Name)
 		d.Beside = append(d.Beside, run)
 	}
 	return nil
@@ -189,7 +189,7 @@ func addBaselines(root string, d *report.Data) error {
 
 func addCurves(root string, d *report.Data) error {
 	curves, err := curvesOf(root)
-	d.Curves, d.Limits = splitAlarms(curves, d.Limits, "")
+	d.Curves, d.Alarms = splitAlarms(curves, d.Alarms, "")
 	return err
 }
 
@@ -207,7 +207,7 @@ func curvesOf(root string) (all []report.Curve, err error) {
 			continue
 		}
 		err := readFile(path, func(in io.Reader) error {
-			curves, err := report.ReadCurves(s.name, path, in)
+			curves, err := report.ReadCurves(s.name, in)
 			all = append(all, curves...)
 			return err
 		})
@@ -220,32 +220,32 @@ func curvesOf(root string) (all []report.Curve, err error) {
 
 // splitAlarms makes sentences of the alarms among the curves and takes out what is
 // bookkeeping. of says of which run they are.
-func splitAlarms(curves []report.Curve, limits []string, of string) (shown []report.Curve, more []string) {
+func splitAlarms(curves []report.Curve, alarms []string, of string) (shown []report.Curve, more []string) {
 	for _, c := range curves {
 		switch {
 		case c.Metric == alarmMetric:
-			limits = append(limits, alarmLimits(c, of)...)
+			alarms = append(alarms, alarmsOf(c, of)...)
 		case shownCurve(c.Metric):
 			shown = append(shown, c)
 		}
 	}
-	return shown, limits
+	return shown, alarms
 }
 
 // alarmMetric stands in the logs where reward and validation part.
 const alarmMetric = "alarm"
 
-// alarmLimits has a line for each kind of alarm.
-func alarmLimits(c report.Curve, of string) (limits []string) {
+// alarmsOf has a line for each kind of alarm.
+func alarmsOf(c report.Curve, of string) (alarms []string) {
 	steps := map[rl.AlarmKind][]string{}
 	for _, p := range c.Points {
 		kind := rl.AlarmKind(p.Y)
 		steps[kind] = append(steps[kind], fmt.Sprint(p.X))
 	}
 	for _, kind := range slices.Sorted(maps.Keys(steps)) {
-		limits = append(limits, fmt.Sprintf("ALARM of %s%s at step %s: %v.", c.Stage, of, strings.Join(steps[kind], ", "), kind))
+		alarms = append(alarms, fmt.Sprintf("ALARM of %s%s at step %s: %v.", c.Stage, of, strings.Join(steps[kind], ", "), kind))
 	}
-	return limits
+	return alarms
 }
 
 // shownCurve leaves out bookkeeping.

@@ -10,9 +10,9 @@ import (
 	"github.com/gr2/gr2/internal/report"
 )
 
-// TestAlarmStandsInFrontOfTheNumbers: where reward and validation part, the page
-// says so before any table.
-func TestAlarmStandsInFrontOfTheNumbers(t *testing.T) {
+// TestAlarmsOfTheLogs: where reward and validation part, the page is told so, a line
+// a kind and run.
+func TestAlarmsOfTheLogs(t *testing.T) {
 	root := t.TempDir()
 	dir := filepath.Join(root, StageRL, stateDir)
 	if err := os.MkdirAll(dir, 0o777); err != nil {
@@ -34,9 +34,9 @@ func TestAlarmStandsInFrontOfTheNumbers(t *testing.T) {
 	if err := addCurves(root, &d); err != nil {
 		t.Fatal(err)
 	}
-	if len(d.Limits) != 2 || !strings.Contains(d.Limits[0], "ALARM of rl at step 4: the reward rose while the validation fell") ||
-		!strings.Contains(d.Limits[1], "ALARM of rl at step 2, 6: fewer answers are rankings and the reward is no lower") {
-		t.Errorf("limits %q", d.Limits)
+	if len(d.Alarms) != 2 || !strings.Contains(d.Alarms[0], "ALARM of rl at step 4: the reward rose while the validation fell") ||
+		!strings.Contains(d.Alarms[1], "ALARM of rl at step 2, 6: fewer answers are rankings and the reward is no lower") {
+		t.Errorf("alarms %q", d.Alarms)
 	}
 	var names []string
 	for _, c := range d.Curves {
@@ -50,8 +50,8 @@ func TestAlarmStandsInFrontOfTheNumbers(t *testing.T) {
 	if err := addBeside(&d, "runs/naive", []string{root}); err != nil {
 		t.Fatal(err)
 	}
-	if len(d.Limits) != 4 || !strings.HasPrefix(d.Limits[2], "ALARM of rl of "+filepath.Base(root)+" at step 4") || len(d.Beside) != 1 || len(d.Beside[0].Curves) != len(d.Curves) {
-		t.Errorf("beside another run: limits %q, runs %+v", d.Limits, d.Beside)
+	if len(d.Alarms) != 4 || !strings.HasPrefix(d.Alarms[2], "ALARM of rl of "+filepath.Base(root)+" at step 4") || len(d.Beside) != 1 || len(d.Beside[0].Curves) != len(d.Curves) {
+		t.Errorf("beside another run: alarms %q, runs %+v", d.Alarms, d.Beside)
 	}
 	if err := addBeside(&d, root, []string{t.TempDir()}); err == nil {
 		t.Error("a folder without training logs stands beside a run")

@@ -120,8 +120,8 @@ func (c *checker) rl(o *Options) {
 	c.oneOf("rl.metric", r.Metric, names(reward.Metrics())...)
 	c.within("rl.alpha", r.Alpha, 0, 100)
 	c.within("rl.margin", float64(r.Margin), 0, 1024)
-	if r.Decode == decodeFree {
-		c.margin(o)
+	if r.Decode == decodeFree && r.Margin == 0 {
+		c.fail("rl.margin is 0 and rl.decode is free; answers would end at the length of a full one, without the overlong penalty: give them a margin")
 	}
 	c.within("rl.clip_low", r.ClipLow, 0, 1)
 	c.within("rl.clip_high", r.ClipHigh, 0, 100)
@@ -145,16 +145,6 @@ func (c *checker) rl(o *Options) {
 	c.within("rl.valid_slates", float64(r.ValidSlates), 1, 1e6)
 	if r.Steps > 0 && o.Eval.Decode != "generate" {
 		c.fail("rl.steps is %d and eval.decode is %s; reinforcement learning trains the written ranking: set eval.decode to generate, or rl.steps to 0", r.Steps, o.Eval.Decode)
-	}
-}
-
-// margin is what free decoding needs beyond a full answer.
-func (c *checker) margin(o *Options) {
-	if o.RL.Margin == 0 {
-		c.fail("rl.margin is 0 and rl.decode is free; answers would end at the length of a full one, without the overlong penalty: give them a margin")
-	}
-	if need := o.Prompt.MaxTokens + o.RL.Margin; need >= o.Model.MaxPositions {
-		c.fail("rl.margin is %d and prompt.max_tokens %d, which leaves no room for answers in the %d of model.max_positions: lower one of the former", o.RL.Margin, o.Prompt.MaxTokens, o.Model.MaxPositions)
 	}
 }
 
@@ -214,7 +204,9 @@ func (w *world) rlStage(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	w.say("RL: %d steps, best at step %d with %.4f, the incoming order has %.4f", result.Steps, result.BestStep, result.BestScore, slates.Incoming)
+	if slates.Held > 0 {
+		w.say("RL: %d steps, best at step %d with %.4f, the incoming order has %.4f", result.Steps, result.BestStep, result.BestScore, slates.Incoming)
+	}
 	if slates.Held > 0 && result.BestScore <= slates.Incoming {
 		w.say("WARNING: on validation slates the policy is no better than the incoming order: look at gr2 eval --probe, and whether prompts show anything to better it by (gr2 evidence)")
 	}
@@ -237,10 +229,10 @@ func (w *world) rlStage(ctx context.Context, dir string) error {
 func (o *Options) rlAdvice() (advice []string) {
 	r := &o.RL
 	if kept := math.Pow(r.Average, float64(r.Steps)); kept > 0.2 {
-		advice = append(advice, fmt.Sprintf("WARNING: with rl.average %g the policy after %d steps is still %.0f%% the one that it began with; lower it to about %.2g", r.Average, r.Steps, 100*kept, 1-3/float64(max(r.Steps, 4))))
+		advice = append(advice, fmt.Sprintf("WARNING: with rl.average %g the policy after %d steps is still %.0f%% the one that it began with; lower it to about %.4g", r.Average, r.Steps, 100*kept, min(1-3/float64(max(r.Steps, 4)), 0.9999)))
 	}
 	if 3*r.Validate > r.Steps {
-		advice = append(advice, fmt.Sprintf("WARNING: rl.validate is %d and rl.steps %d, which leaves few policies to choose from, and alarms none to compare; lower it to about %d", r.Validate, r.Steps, max(1, r.Steps/5)))
+		advice = append(advice, fmt.Sprintf("WARNING: rl.validate is %d and rl.steps %d, which leaves few policies to choose from and few places for an alarm; lower it to about %d", r.Validate, r.Steps, max(1, r.Steps/5)))
 	}
 	if r.From == StageSFT && o.SFT.TeacherTrees {
 		advice = append(advice, "SFT learns from boosted trees here, to which rewards added nothing on the data measured; sft.teacher_trees=false lets it learn from linear controls, to which they did (docs/rl.md)")

@@ -41,6 +41,8 @@ func TestAdvice(t *testing.T) {
 		"the preset's steps":   {func(*Options) {}, ""},
 		"no mean of weights":   {func(o *Options) { o.RL.Average, o.RL.Steps, o.RL.Validate = 0, 10, 2 }, ""},
 		"few steps":            {func(o *Options) { o.RL.Steps, o.RL.Validate = 78, 15 }, "rl.average 0.99 the policy after 78 steps is still 46%"},
+		"many steps":           {func(o *Options) { o.RL.Steps, o.RL.Validate, o.RL.Average = 3000, 600, .9999 }, "lower it to about 0.999"},
+		"most steps":           {func(o *Options) { o.RL.Steps, o.RL.Validate, o.RL.Average = 1000, 200, .9999 }, "lower it to about 0.997"},
 		"few validations":      {func(o *Options) { o.RL.Validate = 150 }, "rl.validate is 150 and rl.steps 375"},
 		"trees":                {func(o *Options) { o.SFT.TeacherTrees = true }, "sft.teacher_trees=false"},
 		"trees, from midtrain": {func(o *Options) { o.SFT.TeacherTrees, o.RL.From = true, StageMidtrain }, ""},

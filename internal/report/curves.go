@@ -2,6 +2,7 @@ package report
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"io"
@@ -24,25 +25,27 @@ type Point struct{ X, Y float64 }
 // ReadCurves reads a stage's metrics.jsonl: one flat object a line with a
 // number "step"; every other number is a point of the metric of that name.
 // Nested objects name their metrics with a dot. Curves come in the order of
-// their names. name is the file's, for errors.
-func ReadCurves(stage, name string, r io.Reader) ([]Curve, error) {
+// their names. A last line without an end is being written, or was when the run
+// was killed, and is left out.
+func ReadCurves(stage string, r io.Reader) ([]Curve, error) {
 	points := map[string][]Point{}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
+	lines.Split(whole)
 	for n := 1; lines.Scan(); n++ {
 		var line map[string]any
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			return nil, fault.Corruptf("%s:%d: not a JSON object: %v", name, n, err)
+			return nil, fault.Corruptf("line %d: not a JSON object: %v; %s", n, err, mend)
 		}
 		step, ok := line["step"].(float64)
 		if !ok {
-			return nil, fault.Corruptf("%s:%d: no number \"step\"", name, n)
+			return nil, fault.Corruptf("line %d: no number \"step\"; %s", n, mend)
 		}
 		delete(line, "step")
 		collect(points, "", line, step)
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fault.Corruptf("%s: %v", name, err)
+		return nil, fault.Corruptf("%v; %s", err, mend)
 	}
 	var curves []Curve
 	for metric, p := range points {
@@ -51,6 +54,20 @@ func ReadCurves(stage, name string, r io.Reader) ([]Curve, error) {
 	}
 	slices.SortFunc(curves, func(a, b Curve) int { return strings.Compare(a.Metric, b.Metric) })
 	return curves, nil
+}
+
+// mend is what helps a damaged log.
+const mend = "remove the folder of the stage and let gr2 run make it again"
+
+// whole splits into lines that have an end.
+func whole(data []byte, atEOF bool) (advance int, line []byte, err error) {
+	if end := bytes.IndexByte(data, '\n'); end >= 0 {
+		return end + 1, data[:end], nil
+	}
+	if atEOF {
+		return len(data), nil, nil
+	}
+	return 0, nil, nil
 }
 
 func collect(points map[string][]Point, prefix string, line map[string]any, step float64) {

@@ -47,6 +47,7 @@ func example() Data {
 	return Data{
 		Title:   "beauty-small",
 		Summary: "Amazon Beauty, leave-one-out with a shuffle inside each day; decoder of 4.1M parameters.",
+		Alarms:  []string{"ALARM of rl at step 150."},
 		Limits:  []string{"One seed.", "The conditional slices hold one positive each."},
 		Report: &eval.Report{Schema: 1, Seed: 7, Rival: "control/linear", Rows: []eval.Row{
 			row("sasrec", "incoming", "conditional", .2523, nil),
@@ -123,6 +124,22 @@ func TestShowsEverything(t *testing.T) {
 	}
 }
 
+// An alarm of the training stands in front of every number.
+func TestAlarmsComeFirst(t *testing.T) {
+	page := render(t, example())
+	_, body, _ := strings.Cut(page, "<body>")
+	body = tags.ReplaceAllString(body, "")
+	alarm, digit := strings.Index(body, "ALARM"), strings.IndexAny(body, "0123456789")
+	if alarm < 0 || digit < alarm {
+		t.Errorf("the alarm is at %d, the first digit at %d", alarm, digit)
+	}
+	d := example()
+	d.Alarms = nil
+	if strings.Contains(render(t, d), `class="alarms"`) {
+		t.Error("a report without alarms has a list of them")
+	}
+}
+
 // Curves of other runs stand in the charts of this one, in their own colours, and
 // have charts of their own where this one has none.
 func TestCurvesBeside(t *testing.T) {
@@ -140,6 +157,19 @@ func TestCurvesBeside(t *testing.T) {
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the report lacks %q", want)
+		}
+	}
+	noisy := make([]Point, 300)
+	for i := range noisy {
+		noisy[i] = Point{float64(i + 1), float64(i % 7)}
+	}
+	for beside, want := range []int{len(noisy), stretches} { // alone each step, among others means
+		d := example()
+		d.Curves = []Curve{{"rl", "reward", noisy}}
+		d.Beside = []Run{{"other", d.Curves}}[:beside]
+		chart := regexp.MustCompile(`<polyline class="curve run0" points="([^"]*)"`).FindStringSubmatch(render(t, d))
+		if chart == nil || len(strings.Fields(chart[1])) != want {
+			t.Errorf("beside %d runs: %q, want %d points", beside, chart, want)
 		}
 	}
 	if alone := render(t, example()); strings.Contains(alone, "A</b> beauty-small") || strings.Contains(alone, `class="curve run1"`) {
@@ -197,7 +227,7 @@ func TestHostileText(t *testing.T) {
 // poisoned has text wherever a report shows text.
 func poisoned(text string) Data {
 	d := example()
-	d.Title, d.Summary, d.Config, d.Command, d.Limits = text, text, text, text, []string{text}
+	d.Title, d.Summary, d.Config, d.Command, d.Limits, d.Alarms = text, text, text, text, []string{text}, []string{text}
 	rows := d.Report.Rows
 	for i := range rows {
 		if rows[i].Policy != eval.Incoming && rows[i].Policy != eval.Oracle {

@@ -160,7 +160,7 @@ func headline(rows []eval.Row) []string {
 
 func charts(own []Curve, beside []Run, names []string) ([]stageCharts, error) {
 	if len(beside) > MaxBeside {
-		return nil, fault.Usagef("curves of %d runs beside this one; name at most %d, for more cannot be told apart in a chart", len(beside), MaxBeside)
+		return nil, fault.Usagef("--beside names %d runs; name at most %d, for more cannot be told apart in a chart", len(beside), MaxBeside)
 	}
 	runs := append([]Run{{Curves: own}}, beside...)
 	var stages []stageCharts

@@ -22,8 +22,8 @@ type sampler struct {
 	cases  []Case
 	opt    *Options
 
-	epoch int // whose order is held; -1 for none
-	order []int
+	epoch int   // whose order is held
+	order []int // nil for none yet
 }
 
 // maxTogether bounds the answers under way at a time, and with them the memory
@@ -108,6 +108,9 @@ func (s *sampler) show(g *group, n int) error {
 		return err
 	}
 	g.trunk = prompted.Tokens
+	if need, most := len(g.trunk)+s.limit(k), s.engine.Config().MaxPositions; need > most {
+		return fault.Inputf("rl: slate %q: prompt and answer take up to %d tokens, the model has %d positions: lower prompt.max_tokens or rl.margin, or raise model.max_positions", c.Slate.ID, need, most)
+	}
 	if r := rng.New(s.opt.Seed, rng.Key("scrambled"), uint64(n)); r.Float64() < s.opt.ScrambleIDs {
 		s.build.ScrambleIDs(g.trunk, r)
 	}
@@ -120,9 +123,6 @@ func (s *sampler) show(g *group, n int) error {
 			return err
 		}
 		g.trunk = append(g.trunk, opening...)
-	}
-	if need, most := len(g.trunk)+s.limit(k), s.engine.Config().MaxPositions; need > most {
-		return fault.Inputf("rl: slate %q: prompt and answer take up to %d tokens, the model has %d positions: lower prompt.max_tokens or rl.margin, or raise model.max_positions", c.Slate.ID, need, most)
 	}
 	return nil
 }

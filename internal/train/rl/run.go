@@ -54,7 +54,7 @@ type Status struct {
 // Result is a finished run.
 type Result struct {
 	Steps     int     `json:"steps"`
-	BestStep  int     `json:"best_step"`
+	BestStep  int     `json:"best_step"` // whose weights are kept; the last where nothing is validated
 	BestScore float64 `json:"best_score"`
 	Stopped   bool    `json:"stopped"` // early, by Patience
 	Alarms    []Alarm `json:"alarms,omitempty"`
@@ -109,6 +109,9 @@ func (r *Run) Do(ctx context.Context) (Result, error) {
 	defer l.speed.Close()
 	if err := l.train(ctx); err != nil {
 		return Result{}, err
+	}
+	if l.Validate == nil {
+		l.state.BestStep = l.state.Steps
 	}
 	l.average.swap() // where no validation has kept weights, the model's are the result
 	return l.state.Result, l.store.Finish()

@@ -71,7 +71,7 @@ func TestRewardRises(t *testing.T) {
 			last += m.Ranking.AUC / 5
 		}
 		t.Logf("%s: AUC %.3f to %.3f", name, first, last)
-		if res.Steps != 30 || first > .7 || last < .9 {
+		if res.Steps != 30 || res.BestStep != 30 || first > .7 || last < .9 {
 			t.Errorf("%s: AUC %.3f to %.3f in %d steps", name, first, last, res.Steps)
 		}
 	}
