@@ -90,7 +90,7 @@ func mostlyRollouts(t *testing.T, run string) time.Duration {
 // TestRLRun: the stage has its rows, its curves and its place among the policies.
 func TestRLRun(t *testing.T) {
 	data, out := synthetic(t), filepath.Join(t.TempDir(), "run")
-	gr2(t, learning(data, out, "--set", "rl.steps=3")...)
+	gr2(t, learning(data, out, "--set", "rl.steps=3", "--set", "rl.decode=grammar")...)
 	table := tableOf(t, out)
 	for _, policy := range []string{"sft", "rl"} {
 		if !strings.Contains(table, fmt.Sprintf("%q", policy)) {

@@ -318,8 +318,11 @@ func (w *world) rlProgress(s rl.Status) {
 			w.say("ALARM at step %d: %s", s.Step, s.Alarm.Text)
 		}
 	default:
-		m := &s.Metrics
-		w.work(float64(s.Step), float64(w.job.Options.RL.Steps), fmt.Sprintf("RL, step %d, reward %.3f, valid %.0f%%, copied %.0f%%, %.0f and %.0f tokens/s",
-			s.Step, m.Reward.Total, 100*m.Valid, 100*m.Ranking.Copied, s.Speed.Rollout, s.Speed.Update))
+		m, copied := &s.Metrics, ""
+		if m.Ranking != nil {
+			copied = fmt.Sprintf(", copied %.0f%%", 100*m.Ranking.Copied)
+		}
+		w.work(float64(s.Step), float64(w.job.Options.RL.Steps), fmt.Sprintf("RL, step %d, reward %.3f, valid %.0f%%%s, %.0f and %.0f tokens/s",
+			s.Step, m.Reward.Total, 100*m.Valid, copied, s.Speed.Rollout, s.Speed.Update))
 	}
 }
