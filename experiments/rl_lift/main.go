@@ -69,8 +69,9 @@ var lines = []line{
 	{"rl-from-sft", "bayes", "Bayes-optimal order"},
 }
 
-// changes are the cells of attribution.sh, and what the teacher of run.sh's rl-from-trees changes.
+// changes are the cells of attribution.sh, and what the teacher of run.sh's rl-from-trees and the labels of its sft-labels change.
 var changes = []line{
+	{"sft-labels", "sft", "labels too, of about as many slates as RL has rewards of"},
 	{"rl-from-trees", "sft", "trees for a teacher, not the linear controls"},
 	{"rl-from-trees", "rl", "trees for a teacher, not the linear controls"},
 	{"sft-no-evidence", "sft", "no evidence tokens"},

@@ -83,7 +83,9 @@ for dataset in ${DATASETS:-market beauty sports beauty-time}; do
     for seed in ${SEEDS:-1 2 3}; do
       cell "$dataset" "$name" "${settings[@]}"
       runs+=(--run "$out/$dataset-$seed-$name")
-      if [ "$name" = rl-from-trees ] && [ -d "$out/$dataset-$seed-rl-from-sft" ]; then runs+=(--against "$out/$dataset-$seed-rl-from-sft"); fi
+      case $name in rl-from-trees | sft-labels)
+        if [ -d "$out/$dataset-$seed-rl-from-sft" ]; then runs+=(--against "$out/$dataset-$seed-rl-from-sft"); fi ;;
+      esac
     done
     if [ "${SEEDS:-1 2 3}" = "1 2 3" ]; then
       combined "$results/$dataset-$name" "${runs[@]}"
