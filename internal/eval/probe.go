@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/gr2/gr2/internal/fault"
@@ -45,6 +46,26 @@ func IdleRate(slates []market.Slate, rankings [][]int) float64 {
 		}
 	}
 	return share(idle, n)
+}
+
+// OneOrderRate is the share of rankings that are one and the same order of places:
+// the most frequent but that in which slates came, which is a copy. A policy that
+// reads nothing of its slates gives all of them one order, as a rule another than
+// that, and no measure of copying or correlation shows it. 0 when there are none.
+func OneOrderRate(rankings [][]int) float64 {
+	counts, n, most := map[string]int{}, 0, 0
+	for _, ranking := range rankings {
+		if len(ranking) < 2 {
+			continue
+		}
+		n++
+		if !isIdentity(ranking) {
+			key := fmt.Sprint(ranking)
+			counts[key]++
+			most = max(most, counts[key])
+		}
+	}
+	return share(most, n)
 }
 
 // ValidRate is the share of outputs that are full permutations of their
@@ -141,6 +162,7 @@ type PositionBias struct {
 	SameFirst   float64            `json:"same_first"`      // share of slates whose first item stayed the same
 	CopyRate    float64            `json:"copy_rate"`       // on the slates as they came
 	MovedCopy   float64            `json:"moved_copy_rate"` // on the moved slates: echoes of what is shown
+	MovedOne    float64            `json:"moved_one_order"` // OneOrderRate on the moved slates
 }
 
 // ProbePosition measures PositionBias on the slates with a positive; shown
@@ -176,7 +198,7 @@ func ProbePosition(slates []market.Slate, shown [][]int, from, movedRankings [][
 	bias := &PositionBias{
 		N: len(kept), Shown: map[string]float64{}, Moved: map[string]float64{}, Change: map[string]Lift{},
 		Correlation: PositionCorrelation(answers), SameFirst: share(same, len(kept)),
-		CopyRate: CopyRate(before), MovedCopy: CopyRate(answers),
+		CopyRate: CopyRate(before), MovedCopy: CopyRate(answers), MovedOne: OneOrderRate(answers),
 	}
 	bias.measure(kept, before, after, samples, seed)
 	return bias, nil

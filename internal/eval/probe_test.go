@@ -93,6 +93,16 @@ func TestProbePosition(t *testing.T) {
 	if lazy.CopyRate != 1 || lazy.MovedCopy != 1 || lazy.Correlation != 1 || lazy.SameFirst > .3 || lazy.Change["R@1"].High >= 0 {
 		t.Errorf("copying policy: %+v", lazy)
 	}
+	if honest.MovedOne > .05 || lazy.MovedOne != 0 {
+		t.Errorf("one order in %g of the answers of an order-free policy, in %g of one that copies", honest.MovedOne, lazy.MovedOne)
+	}
+	blind := identities(slates)
+	for _, r := range blind { // whatever it is shown
+		copy(r, []int{2, 5, 1, 4, 0, 3})
+	}
+	if b, err := ProbePosition(slates, blind, from, blind, 100, 1); err != nil || b.MovedOne != 1 || b.MovedCopy != 0 || math.Abs(b.Correlation) > .5 {
+		t.Errorf("policy that reads no slate: %+v, %v", b, err)
+	}
 	reversed, back := Reverse(slates)
 	if r, err := ProbePosition(slates, byItem(slates), back, byItem(reversed), 100, 1); err != nil || r.SameFirst != 1 || r.Change["R@1"] != (Lift{}) {
 		t.Errorf("order-free policy on reversed slates: %+v, %v", r, err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/gr2/gr2/internal/control"
+	"github.com/gr2/gr2/internal/eval"
 	"github.com/gr2/gr2/internal/evidence"
 	"github.com/gr2/gr2/internal/fault"
 	"github.com/gr2/gr2/internal/kernel"
@@ -282,17 +283,19 @@ func (w *world) validate(ctx context.Context, model *lm.Model, held []market.Sla
 		return train.Validation{}, err
 	}
 	sums, parts := map[string]float64{}, make([]float64, len(held))
+	orders := make([][]int, len(results))
 	for i, r := range results {
+		orders[i] = r.Order
 		j := metric.Judged{Ranking: r.Order, Grades: held[i].Grades}
 		sums["R@1"] += j.RecallAt(1)
 		sums["R@3"] += j.RecallAt(3)
 		parts[i] = j.NDCGAt(3)
 		sums["N@3"] += parts[i]
-		sums["copied"] += copied(r.Order)
 	}
 	for name := range sums {
 		sums[name] /= float64(len(held))
 	}
+	sums[train.Copied], sums[train.OneOrder] = eval.CopyRate(orders), eval.OneOrderRate(orders)
 	sums["incoming N@3"] = incomingN3(held)
 	return train.Validation{Score: sums["N@3"], Metrics: sums, Parts: parts}, nil
 }
@@ -313,13 +316,6 @@ func identity(k int) []int {
 		order[i] = i
 	}
 	return order
-}
-
-func copied(order []int) float64 {
-	if slices.IsSorted(order) {
-		return 1
-	}
-	return 0
 }
 
 // policy makes a re-ranker of a model in memory.

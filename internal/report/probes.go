@@ -25,8 +25,9 @@ var probeMeanings = map[string]string{
 	"copy_rate":       "Share of slates given back exactly as they came. A lift beside a high copy rate comes from few slates.",
 	"idle_rate":       "Share of slates that could be bettered and were not: their positives stand behind as many negatives as before.",
 	"moved_copy_rate": "The same in the other order: echoing what is shown is not knowledge.",
+	"moved_one_order": "Share of the answers in the other order that are one and the same order of places (other than as shown): 1 means that the policy reads nothing of its slates. A few candidates have few orders.",
 	"free":            "Answers decoded without the grammar, on a sample of slates.",
-	"free_valid_rate": "Share of them that are a full permutation in the right form. A policy read by its judgement need not know how to write.",
+	"free_valid_rate": "Share of the free answers that are a full permutation in the right form. A policy read by its judgement need not know how to write.",
 	"free_copy_rate":  "Share of the valid ones that give the slate back as it came.",
 	"invalid":         "The others, by what was wrong first.",
 	"written":         "The rankings that the policy writes under the grammar.",
@@ -34,7 +35,7 @@ var probeMeanings = map[string]string{
 	"fallback_rate":   "Share of slates the policy could not answer, which kept their legacy order.",
 	"shuffled":        "The same slates, shown as they came and shuffled. What changes is position bias.",
 	"reversed":        "The same slates, shown as they came and the last first.",
-	"correlation":     "Rank correlation of the place shown and the place given, in the other order: 1 means that it is echoed. On shuffled slates 0 means that the shown order does not matter; on reversed ones a policy that agrees with the incoming order is below 0.",
+	"correlation":     "Rank correlation of the place shown and the place given, in the other order: 1 means that it is echoed. On shuffled slates 0 means that it is not echoed (moved_one_order says whether the slate is read at all); on reversed ones a policy that agrees with the incoming order is below 0.",
 	"same_first":      "Share of slates whose first item stays the same in the other order.",
 	"shown":           "Metrics in the incoming order.",
 	"moved":           "Metrics in the other order.",
@@ -45,7 +46,7 @@ var probeMeanings = map[string]string{
 	"credit":          "Mean AUC that partial credit would pay them. A reward that pays it teaches to write nothing.",
 	"incoming":        "Mean AUC of the incoming order on the same slates.",
 	"id_order":        "Rules that see only item ids or numbers. They must be worthless; where one wins, the protocol leaks the order of the file.",
-	"leak":            "Whether such a rule beats what chance allows.",
+	"leak":            "Whether an answer changed without the grades, or a rule beats what chance allows.",
 	"advantage":       "Mean AUC of the rule minus 0.5: 0 is chance.",
 	"lift":            "Relative change of R@1 over the incoming order.",
 	"trace_tokens":    "Mean length of the reasoning.",
@@ -124,12 +125,17 @@ func leaf(value any) (string, bool) {
 
 func probeVerdict(key string, value any) string {
 	switch {
-	case key == "leak" && value == true, key == "valid_rate" && value != 1.0:
+	case key == "leak" && value == true, key == "valid_rate" && value != 1.0, key == "moved_one_order" && number(value) > .5:
 		return "bad"
 	case key == "leak" && value == false, key == "valid_rate":
 		return "good"
 	}
 	return ""
+}
+
+func number(value any) float64 {
+	v, _ := value.(float64)
+	return v
 }
 
 func elementName(part map[string]any, i int) string {

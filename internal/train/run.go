@@ -35,6 +35,12 @@ type Validation struct {
 	Parts   []float64 // the examples' own scores, whose mean Score is; nil where unknown
 }
 
+// Names of Validation.Metrics by which a policy is told that does not read its slates.
+const (
+	Copied   = "copied"    // share given back as they came
+	OneOrder = "one order" // share answered with the most frequent other order of places
+)
+
 // Status is the state of a run under way.
 type Status struct {
 	Step            int

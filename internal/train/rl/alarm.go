@@ -17,6 +17,8 @@ const (
 	FewerRankings
 	ByHeart
 	Copies
+	OneOrder
+	Collapsed
 )
 
 func (k AlarmKind) String() string {
@@ -29,6 +31,10 @@ func (k AlarmKind) String() string {
 		return "training slates were ranked better while the validation fell: they are learnt by heart; fewer steps, more slates or a larger rl.kl may help"
 	case Copies:
 		return "answers have come to copy the incoming order, more than it is right: another rl.reward, rl.shuffle or more evidence in the prompt may help"
+	case OneOrder:
+		return "most validation slates are answered with one order of places, whatever they hold: the policy does not read them; more SFT, a lower rl.lr or a larger rl.kl may help"
+	case Collapsed:
+		return "answers to a prompt are all equally good, so that nothing is learnt, and the validation fell: the policy has collapsed; a lower rl.lr, a larger rl.kl or rl.temperature may help"
 	}
 	return ""
 }
@@ -92,6 +98,7 @@ func (e estimate) chance(b estimate) float64 {
 type window struct {
 	Reward  estimate `json:"earned"`
 	Valid   estimate `json:"rankings"` // share of the answers
+	Flat    estimate `json:"flat"`     // share of the prompts whose answers are all equally good
 	N3      estimate `json:"n3"`
 	Copied  estimate `json:"copied"`
 	Perfect estimate `json:"perfect"`
@@ -100,6 +107,7 @@ type window struct {
 func (w *window) add(m *Metrics) {
 	w.Reward.add(m.Reward.Total, 1)
 	w.Valid.add(m.Valid, 1)
+	w.Flat.add(float64(m.Groups.Flat)/float64(max(1, m.Groups.Drawn)), 1)
 	if r := m.Ranking; r != nil {
 		w.N3.add(r.N3, m.Valid)
 		w.Copied.add(r.Copied, m.Valid)
@@ -125,6 +133,7 @@ type mark struct {
 	Score float64 `json:"score"`
 	Below bool    `json:"below"` // the score is below the best so far, beyond chance
 	Given float64 `json:"given"` // share of the validation slates that are given back as they came
+	One   float64 `json:"one"`   // share of them that are given one other order of places
 }
 
 // note adds a step. The first one is that of the policy that was validated before
@@ -138,7 +147,7 @@ func (s *state) note(m *Metrics) {
 
 // mark notes a validation and says what is wrong if reward and metric part.
 func (s *state) mark(v train.Validation) *Alarm {
-	m := mark{Step: s.Steps, window: s.Window, Score: v.Score, Below: below(v.Parts, s.BestParts), Given: v.Metrics["copied"]}
+	m := mark{Step: s.Steps, window: s.Window, Score: v.Score, Below: below(v.Parts, s.BestParts), Given: v.Metrics[train.Copied], One: v.Metrics[train.OneOrder]}
 	if len(s.Marks) == 0 || v.Score > s.best().Score {
 		s.BestParts = v.Parts
 	}
@@ -200,18 +209,25 @@ const lapsed = .1
 // likeliest answers are.
 const echoing = .5
 
+// blind is the share of validation slates with one order of places at which a policy
+// does not read what it is shown; settled is the share of prompts whose answers are
+// equally good at which it is too sure to learn.
+const blind, settled = .5, .99
+
 // diverged reports a policy that earns as much and does worse, at the last two
-// validations and beyond chance: the score is below the best one while the reward rose,
-// fewer answers are rankings while it did not fall, or more are copies, those sampled or
-// those of validation slates. The score does not see what a policy that writes freely
-// has unlearnt, for validation reads it under the grammar, nor the copies of a policy
-// that knew nothing better, which rank as well as the incoming order.
+// validations: the score is below the best one while the reward rose, or fewer answers
+// are rankings while it did not fall, beyond chance; or more are copies, those sampled
+// beyond chance or those of validation slates. The score does not see what a policy that
+// writes freely has unlearnt, for validation reads it under the grammar, nor the copies
+// of a policy that knew nothing better, which rank as well as the incoming order. It
+// also reports one that does not read its slates, or has nothing left to learn from and
+// is worse.
 func (s *state) diverged() *Alarm {
 	if len(s.Marks) < 3 {
 		return nil
 	}
 	first, best, fittest := s.Marks[0], s.best(), s.fittest()
-	worse, fewer, copies := true, true, true
+	worse, fewer, copies, one, collapsed := true, true, true, true, true
 	for _, m := range s.Marks[len(s.Marks)-2:] {
 		if !m.known() || !first.known() {
 			return nil
@@ -219,6 +235,8 @@ func (s *state) diverged() *Alarm {
 		worse = worse && m.Below && m.Reward.above(best.Reward)
 		fewer = fewer && m.Valid.mean() < fittest.Valid.mean()*(1-lapsed) && m.Valid.below(fittest.Valid) && !m.Reward.below(fittest.Reward)
 		copies = copies && m.copies(&first)
+		one = one && m.One > blind
+		collapsed = collapsed && m.Below && m.Flat.mean() > settled
 	}
 	last := s.Marks[len(s.Marks)-1]
 	switch {
@@ -230,6 +248,10 @@ func (s *state) diverged() *Alarm {
 		return last.alarm(FewerRankings, "reward from %.3f to %.3f, rankings from %.3f to %.3f since step %d", fittest.Reward.mean(), last.Reward.mean(), fittest.Valid.mean(), last.Valid.mean(), fittest.Step)
 	case copies:
 		return last.alarm(Copies, "%.3f of the rankings sampled are copies, at the beginning %.3f, and %.3f of the validation slates are given back; a copy is right in %.3f", last.Copied.mean(), first.Copied.meanOrZero(), last.Given, last.Perfect.mean())
+	case collapsed:
+		return last.alarm(Collapsed, "%.3f of the prompts have answers that are equally good, validation from %.4f to %.4f since step %d", last.Flat.mean(), best.Score, last.Score, best.Step)
+	case one:
+		return last.alarm(OneOrder, "%.3f of the validation slates", last.One)
 	}
 	return nil
 }

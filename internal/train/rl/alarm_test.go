@@ -31,7 +31,7 @@ func marked(values ...validated) *state {
 	for i, v := range values {
 		best = max(best, v.score)
 		s.Marks = append(s.Marks, mark{Step: 50 * i, Score: v.score, Below: v.score < .98*best, window: window{
-			Reward: about(v.reward, .02, 50), Valid: about(v.valid, .02, 50), N3: about(v.n3, .02, 50), Copied: about(v.copied, .02, 50), Perfect: about(.2, .02, 50),
+			Reward: about(v.reward, .02, 50), Valid: about(v.valid, .02, 50), Flat: about(.3, .02, 50), N3: about(v.n3, .02, 50), Copied: about(v.copied, .02, 50), Perfect: about(.2, .02, 50),
 		}})
 	}
 	return s
@@ -43,6 +43,13 @@ func TestDiverged(t *testing.T) {
 	varied := marked(validated{.5, 1, .3, 0, .30}, validated{.6, 1, .3, .35, .34}, validated{.6, 1, .3, .35, .34})
 	for i := range varied.Marks[1:] {
 		varied.Marks[i+1].Copied = about(.35, 1, 50)
+	}
+	sure := marked(validated{.5, 1, .3, 0, .40}, validated{.4, 1, .3, 0, .3}, validated{.4, 1, .3, 0, .3})
+	solved := marked(validated{.5, 1, .3, 0, .40}, validated{.6, 1, .3, 0, .5}, validated{.6, 1, .3, 0, .5})
+	constant := marked(validated{.5, 1, .3, 0, .30}, validated{.5, 1, .3, 0, .30}, validated{.5, 1, .3, 0, .30})
+	for i := range 2 {
+		sure.Marks[i+1].Flat, solved.Marks[i+1].Flat = about(1, 0, 50), about(1, 0, 50)
+		constant.Marks[i+1].One = .8
 	}
 	still := validated{.6, 1, .3, .05, .37} // few of the samples are copies
 	given := func(s *state, shares ...float64) *state {
@@ -65,6 +72,10 @@ func TestDiverged(t *testing.T) {
 		"one bad validation": {marked(validated{.5, 1, .3, 0, .40}, validated{.6, 1, .3, 0, .42}, validated{.7, 1, .3, 0, .35}), 0},
 		"too few":            {marked(validated{.5, 1, .3, 0, .40}, validated{.6, 1, .3, 0, .30}), 0},
 		"reward not known":   {unknown, 0},
+
+		"too sure":        {sure, Collapsed},
+		"sure and better": {solved, 0},
+		"reads no slate":  {constant, OneOrder},
 
 		"form unlearnt":               {marked(validated{.5, .6, .3, 0, .40}, validated{.6, .5, .3, 0, .40}, validated{.7, .4, .3, 0, .40}), FewerRankings},
 		"form unlearnt, and paid for": {marked(validated{.5, .6, .3, 0, .40}, validated{.4, .5, .3, 0, .40}, validated{.3, .4, .3, 0, .40}), 0},
