@@ -97,6 +97,24 @@ func TestRLRun(t *testing.T) {
 			t.Errorf("no row of %s in\n%s", policy, table)
 		}
 	}
+	warned := "WARNING of rl: rl.validate is"
+	var report struct{ Warnings []string }
+	if err := json.Unmarshal(content(t, out, "report.json"), &report); err != nil || len(report.Warnings) == 0 || !strings.HasPrefix(report.Warnings[0], warned) {
+		t.Errorf("report.json warns of %q (%v), want %q", report.Warnings, err, warned)
+	}
+	if first, _, _ := strings.Cut(string(gr2(t, "eval", "--run", out)), "\n"); !strings.HasPrefix(first, warned) {
+		t.Errorf("the table of gr2 eval begins with %q, want %q", first, warned)
+	}
+	for _, line := range [][]string{{"run"}, {"train", "rl"}} {
+		var said struct {
+			Warnings  []string
+			Artifacts map[string]string
+		}
+		again := gr2(t, append(line, "--data", data, "--out", out, "--json", "-q")...) // the stored configuration stands
+		if err := json.Unmarshal(again, &said); err != nil || len(said.Warnings) == 0 || said.Artifacts["run"] != out {
+			t.Errorf("gr2 %v --json prints %s (%v), want the run and what it warned of", line, again, err)
+		}
+	}
 	if over := "lift over the stage before"; !strings.Contains(string(gr2(t, "eval", "--run", out)), over) {
 		t.Errorf("the table of gr2 eval has no %s", over)
 	}

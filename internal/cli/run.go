@@ -35,13 +35,10 @@ func (e *env) job(cmd *cobra.Command, f *runFlags) (*pipeline.Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	var changed []string
 	if stored != nil {
-		changed, err := config.Differences(*stored, o)
-		if err != nil {
+		if changed, err = config.Differences(*stored, o); err != nil {
 			return nil, err
-		}
-		if len(changed) > 0 {
-			e.log.Info("the configuration of the run changes", "run", f.out, "keys", strings.Join(changed, ", "))
 		}
 	}
 	resolved, err := config.Marshal(o)
@@ -50,6 +47,11 @@ func (e *env) job(cmd *cobra.Command, f *runFlags) (*pipeline.Job, error) {
 	}
 	return &pipeline.Job{
 		Root: f.out, DataDir: f.data, Options: o, Config: resolved, Command: commandLine(cmd), Notify: e.watch(),
+		Begun: func() {
+			if len(changed) > 0 {
+				e.log.Info("the configuration of the run changes", "run", f.out, "keys", strings.Join(changed, ", "))
+			}
+		},
 	}, nil
 }
 
@@ -86,7 +88,7 @@ func (e *env) finish(cmd *cobra.Command, job *pipeline.Job) error {
 
 func (e *env) results(command, root string, report *eval.Report) error {
 	if e.json {
-		return e.print(envelope{Schema: 1, Command: strings.TrimPrefix(command, "gr2 "), Metrics: report, Artifacts: map[string]string{
+		return e.print(envelope{Schema: 1, Command: strings.TrimPrefix(command, "gr2 "), Metrics: report, Warnings: report.Warnings, Artifacts: map[string]string{
 			"run": root, "report": filepath.Join(root, pipeline.ReportFile), "page": filepath.Join(root, pipeline.PageFile),
 		}})
 	}
@@ -173,8 +175,10 @@ func newTrain(e *env) *cobra.Command {
 				return fault.Usagef("there is no stage %q; use one of %s", args[0], strings.Join(pipeline.Stages(), ", "))
 			}
 			job.Until = args[0]
-			_, err = pipeline.Run(cmd.Context(), job)
-			return err
+			if _, err = pipeline.Run(cmd.Context(), job); err != nil || !e.json {
+				return err
+			}
+			return e.stage(job)
 		},
 	}
 	f.add(cmd, "small")
@@ -182,6 +186,21 @@ func newTrain(e *env) *cobra.Command {
 	must(cmd.MarkFlagRequired("data"))
 	must(cmd.MarkFlagRequired("out"))
 	return cmd
+}
+
+// stage prints what there is to say of a finished stage.
+func (e *env) stage(job *pipeline.Job) error {
+	var warnings []string
+	if job.Until == pipeline.StageRL {
+		var err error
+		if warnings, err = pipeline.Warnings(job.Root); err != nil {
+			return err
+		}
+	}
+	return e.print(envelope{
+		Schema: 1, Command: "train", Inputs: map[string]string{"data": job.DataDir}, Warnings: warnings,
+		Artifacts: map[string]string{"run": job.Root, "stage": filepath.Join(job.Root, job.Until)},
+	})
 }
 
 func newEval(e *env) *cobra.Command {

@@ -55,6 +55,8 @@ type Report struct {
 	Seed   uint64         `json:"seed"`
 	Rival  string         `json:"rival,omitempty"` // policy that OverRival compares with
 	Seeds  []uint64       `json:"seeds,omitempty"` // of the runs that Combine put together
+	// Warnings are what the trainings behind the rows are to be doubted for.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // NewReport returns an empty report of the current schema.

@@ -13,9 +13,16 @@ var liftNames = []string{"R@1", "R@3", "N@3"}
 // WriteTable renders the rows of a report as aligned text: for each order,
 // split and slice a table of means, one of lifts over the incoming order, one
 // of lifts over the rival, one of what each stage adds to the stage before and one
-// over other runs, with intervals. Rows keep the report's order.
+// over other runs, with intervals. Rows keep the report's order. Warnings stand in
+// front of all.
 func WriteTable(w io.Writer, r *Report) error {
 	var out strings.Builder
+	for _, warning := range r.Warnings {
+		fmt.Fprintln(&out, warning)
+	}
+	if len(r.Warnings) > 0 {
+		out.WriteByte('\n')
+	}
 	if len(r.Seeds) > 0 {
 		fmt.Fprintf(&out, "means over %d runs, seeds %v; intervals are over users, drawn for all runs at once, of these trained policies; ± is the standard deviation of the lift over the runs\n\n", len(r.Seeds), r.Seeds)
 	}

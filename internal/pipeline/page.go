@@ -107,6 +107,11 @@ func pageData(root string) (report.Data, error) {
 		return report.Data{}, err
 	}
 	d := report.Data{Title: filepath.Base(root), Report: results, Limits: limits()}
+	for _, warning := range results.Warnings {
+		if strings.HasPrefix(warning, warningOf) { // the logs have the alarms
+			d.Alarms = append(d.Alarms, warning)
+		}
+	}
 	config, err := os.ReadFile(filepath.Join(root, ConfigFile))
 	if err != nil {
 		return d, err

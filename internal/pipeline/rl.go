@@ -2,7 +2,9 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"path/filepath"
 
@@ -193,12 +195,6 @@ func (w *world) rlStage(ctx context.Context, dir string) error {
 		return err
 	}
 	w.say("RL: %s, reward %s of %s, on %d slates, validated on %d", o.Algorithm, o.Reward, o.Metric, slates.Used, slates.Held)
-	if slates.Held == 0 {
-		w.say("WARNING: no slates are held out, so the last weights are kept whatever they are worth; sft.valid_share holds some out")
-	}
-	for _, a := range w.job.Options.rlAdvice() {
-		w.say("%s", a)
-	}
 	run.Progress = w.rlProgress
 	result, err := run.Do(ctx)
 	if err != nil {
@@ -207,16 +203,15 @@ func (w *world) rlStage(ctx context.Context, dir string) error {
 	if slates.Held > 0 {
 		w.say("RL: %d steps, best at step %d with %.4f, the incoming order has %.4f", result.Steps, result.BestStep, result.BestScore, slates.Incoming)
 	}
-	if slates.Held > 0 && result.BestScore <= slates.Incoming {
-		w.say("WARNING: on validation slates the policy is no better than the incoming order: look at gr2 eval --probe, and whether prompts show anything to better it by (gr2 evidence)")
+	if result.Stopped {
+		w.say("RL: stopped by rl.patience, %d validations in a row without a better one", o.Patience)
 	}
-	if wanted := result.Steps * o.Prompts; o.Attempts > 0 && 4*result.Short > wanted {
-		w.say("WARNING: %d of %d groups were not found, for answers to a prompt were equally good: more rl.attempts, a larger rl.group or rl.temperature may help", result.Short, wanted)
+	warnings := o.warnings(slates, result)
+	for _, warning := range warnings {
+		w.say("WARNING: %s", warning)
 	}
-	if slates.Held > 0 && result.BestStep == 0 {
-		w.say("WARNING: no validation was above that of step 0, so this policy is the one of %s that it began with", o.From)
-	}
-	if err := durable.WriteJSON(filepath.Join(dir, rlTrainingFile), rlTraining{slates, result}); err != nil {
+	training := rlTraining{slates, result, append(w.job.Options.rlAdvice(), warnings...)}
+	if err := durable.WriteJSON(filepath.Join(dir, rlTrainingFile), training); err != nil {
 		return err
 	}
 	if err := w.saveModel(dir, run.Model); err != nil {
@@ -225,17 +220,41 @@ func (w *world) rlStage(ctx context.Context, dir string) error {
 	return seal(w.job, StageRL)
 }
 
+// warnings are what a finished training is to be doubted for.
+func (r *RLOptions) warnings(slates rlSlates, result rl.Result) (list []string) {
+	warn := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	switch {
+	case slates.Held == 0:
+		warn("no slates were held out, so the last weights are kept whatever they are worth; sft.valid_share holds some out")
+	case result.BestStep == 0:
+		warn("no validation was above that of step 0, so this policy is the one of %s that it began with", r.From)
+	}
+	if slates.Held > 0 && result.BestScore <= slates.Incoming {
+		warn("on validation slates the policy is no better than the incoming order: look at gr2 eval --probe, and whether prompts show anything to better it by (gr2 evidence)")
+	}
+	switch wanted := result.Steps * r.Prompts; {
+	case result.Steps > 0 && result.Rankings == 0:
+		warn("no answer that was sampled is a ranking, so that no reward told one from another: use rl.decode=grammar, or let SFT learn the form with prompt.syntax_loss=true")
+	case r.Attempts > 0 && 4*result.Short > wanted:
+		warn("%d of %d groups were not found, for answers to a prompt were equally good: more rl.attempts, a larger rl.group or rl.temperature may help", result.Short, wanted)
+	}
+	return list
+}
+
 // rlAdvice names settings that leave rewards little to do.
 func (o *Options) rlAdvice() (advice []string) {
 	r := &o.RL
 	if kept := math.Pow(r.Average, float64(r.Steps)); kept > 0.2 {
-		advice = append(advice, fmt.Sprintf("WARNING: with rl.average %g the policy after %d steps is still %.0f%% the one that it began with; lower it to about %.4g", r.Average, r.Steps, 100*kept, min(1-3/float64(max(r.Steps, 4)), 0.9999)))
+		advice = append(advice, fmt.Sprintf("with rl.average %g the policy after %d steps is still %.0f%% the one that it began with; lower it to about %.4g", r.Average, r.Steps, 100*kept, min(1-3/float64(max(r.Steps, 4)), 0.9999)))
 	}
-	if 3*r.Validate > r.Steps {
-		advice = append(advice, fmt.Sprintf("WARNING: rl.validate is %d and rl.steps %d, which leaves few policies to choose from and few places for an alarm; lower it to about %d", r.Validate, r.Steps, max(1, r.Steps/5)))
+	if better := max(1, r.Steps/5); 3*r.Validate > r.Steps && better < r.Validate {
+		advice = append(advice, fmt.Sprintf("rl.validate is %d and rl.steps %d, which leaves few policies to choose from and few places for an alarm; lower it to about %d", r.Validate, r.Steps, better))
 	}
 	if r.From == StageSFT && o.SFT.TeacherTrees {
 		advice = append(advice, "SFT learns from boosted trees here, to which rewards added nothing on the data measured; sft.teacher_trees=false lets it learn from linear controls, to which they did (docs/rl.md)")
+	}
+	if r.Decode == decodeFree && !o.Prompt.SyntaxLoss {
+		advice = append(advice, "rl.decode is free and prompt.syntax_loss false: SFT does not teach the form that answers must have, and without valid ones no reward tells one from another; set prompt.syntax_loss=true, or rl.decode=grammar")
 	}
 	return advice
 }
@@ -244,9 +263,31 @@ func (o *Options) rlAdvice() (advice []string) {
 const rlTrainingFile = "training.json"
 
 type rlTraining struct {
-	Slates rlSlates  `json:"slates"`
-	Result rl.Result `json:"result"`
+	Slates   rlSlates  `json:"slates"`
+	Result   rl.Result `json:"result"`
+	Warnings []string  `json:"warnings,omitempty"`
 }
+
+// Warnings are what the trainings of a run warned of and were warned for, as far as
+// they are finished: a table of results shows none of it.
+func Warnings(root string) ([]string, error) {
+	var t rlTraining
+	err := readJSON(filepath.Join(root, StageRL, rlTrainingFile), &t)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var list []string
+	for _, a := range t.Result.Alarms {
+		list = append(list, fmt.Sprintf("ALARM of rl at step %d: %s", a.Step, a.Text))
+	}
+	for _, warning := range t.Warnings {
+		list = append(list, warningOf+warning)
+	}
+	return list, err
+}
+
+// warningOf begins a warning that is no alarm.
+const warningOf = "WARNING of rl: "
 
 // rlSlates counts slates.
 type rlSlates struct {
@@ -312,6 +353,8 @@ func (w *world) rlCases(slates []trainSlate) (usable []rl.Case, leftOut int, err
 
 func (w *world) rlProgress(s rl.Status) {
 	switch v := s.Validation; {
+	case s.Resumed:
+		w.say("RL: goes on after step %d of %d", s.Step, w.job.Options.RL.Steps)
 	case v != nil:
 		w.say("step %d: validation %s", s.Step, formatMetrics(v.Metrics))
 		if s.Alarm != nil {

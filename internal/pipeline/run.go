@@ -42,6 +42,9 @@ type Job struct {
 	Until   string // last stage to run; empty runs all
 	Only    bool   // of the stages before Until, run those alone that it needs
 	Notify  func(Progress)
+	// Begun is called when the folder is locked for this job, before anything in it
+	// changes; may be nil.
+	Begun func()
 }
 
 // Run brings the run folder to its finished state, doing only what is left to
@@ -70,9 +73,13 @@ func Run(ctx context.Context, job *Job) (*eval.Report, error) {
 		return nil, err
 	}
 	defer unlock()
+	if job.Begun != nil {
+		job.Begun()
+	}
 	if err := job.begin(); err != nil {
 		return nil, err
 	}
+	job.advise()
 	if err := durable.Sweep(job.Root); err != nil {
 		return nil, err
 	}
@@ -116,6 +123,16 @@ func (job *Job) standsFor(stage string) error {
 		err = fault.Inputf("%s has no stage %s of %s: make it with gr2 train %s, or give the data set that the run was made from", job.Root, missing, job.DataDir, stage)
 	}
 	return err
+}
+
+// advise says what is questionable about the settings before they cost time.
+func (job *Job) advise() {
+	if job.Notify == nil || job.Options.RL.Steps == 0 || job.Until != "" && job.Until != StageRL && job.Until != StageEval {
+		return
+	}
+	for _, a := range job.Options.rlAdvice() {
+		job.Notify(Progress{Event: Said, Note: "WARNING: " + a})
+	}
 }
 
 // begin stores the configuration and sees to the data set.

@@ -22,7 +22,7 @@ type Data struct {
 
 	Config  string   // the resolved configuration
 	Command string   // what makes the run again
-	Alarms  []string // of the training; they stand in front of every number
+	Alarms  []string // and warnings of the training; they stand in front of every number
 	Limits  []string // what the reader must know before believing a number
 }
 

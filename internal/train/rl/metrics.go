@@ -155,6 +155,18 @@ func share(yes bool) float64 {
 	return 0
 }
 
+// rankings is the number of valid answers.
+func rankings(groups []group) (n int) {
+	for i := range groups {
+		for j := range groups[i].answers {
+			if groups[i].answers[j].parsed.Valid {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // updateSums are sums over the optimiser steps of a step.
 type updateSums struct {
 	tokens     int // that passed the model

@@ -45,6 +45,7 @@ type Run struct {
 // Status is the state of a run under way.
 type Status struct {
 	Step       int
+	Resumed    bool              // there are steps of an earlier process, and nothing else to tell
 	Metrics    Metrics           // of the last step
 	Speed      Speed             // of the last step
 	Validation *train.Validation // when there was one just now
@@ -59,6 +60,7 @@ type Result struct {
 	Stopped   bool    `json:"stopped"` // early, by Patience
 	Alarms    []Alarm `json:"alarms,omitempty"`
 	Short     int     `json:"short,omitempty"` // groups that were wanted and not found
+	Rankings  int     `json:"rankings"`        // answers sampled that were valid
 }
 
 // state is all that a run needs to go on to the same bits.
@@ -107,6 +109,9 @@ func (r *Run) Do(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	defer l.speed.Close()
+	if l.state.Steps > 0 {
+		l.tell(Status{Step: l.state.Steps, Resumed: true})
+	}
 	if err := l.train(ctx); err != nil {
 		return Result{}, err
 	}
@@ -208,6 +213,7 @@ func (l *loop) step(ctx context.Context) error {
 	l.state.Draws += len(drawn)
 	l.state.Steps++
 	l.state.Short += m.Groups.Short
+	l.state.Rankings += rankings(drawn)
 	m.Step, m.Draws = l.state.Steps, l.state.Draws
 	l.state.note(&m)
 	speed := Speed{Step: m.Step, RolloutSeconds: sampled.Sub(began).Seconds(), UpdateSeconds: time.Since(sampled).Seconds()}
@@ -285,7 +291,7 @@ func (l *loop) learn(groups []group, lr float64, sums *updateSums) error {
 	norm := l.adam.ClippedStep(lr, o.Clip)
 	if x := loss + norm; math.IsNaN(x) || math.IsInf(x, 0) {
 		// Nothing of this step is kept: the last checkpoint stands.
-		return fmt.Errorf("rl: loss %g and gradient %g at step %d are not both numbers: lower rl.lr", loss, norm, l.state.Steps+1)
+		return fmt.Errorf("rl: loss %g and gradient %g at step %d are not both numbers: lower rl.lr (rl.steps=0 gives the run back as it was without this stage)", loss, norm, l.state.Steps+1)
 	}
 	sums.updates++
 	sums.loss += loss

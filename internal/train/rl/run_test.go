@@ -271,7 +271,7 @@ func TestValidationChooses(t *testing.T) {
 		t.Error("no steps changed the weights")
 	}
 	fell, res := run(4, 0, .5, .4, .3)
-	if !reflect.DeepEqual(res, Result{Steps: 4, BestStep: 0, BestScore: .5}) || !bytes.Equal(bits(fell.Model), bits(start.Model)) {
+	if !reflect.DeepEqual(res, Result{Steps: 4, BestStep: 0, BestScore: .5, Rankings: 4 * 4 * 4}) || !bytes.Equal(bits(fell.Model), bits(start.Model)) {
 		t.Errorf("scores that only fall: %+v, want the weights of the start", res)
 	}
 	third, res := run(4, 0, .5, .4, .3, .6, .6)
@@ -279,7 +279,7 @@ func TestValidationChooses(t *testing.T) {
 	if res.BestStep != 3 || bytes.Equal(bits(third.Model), bits(last.Model)) || bytes.Equal(bits(third.Model), bits(start.Model)) {
 		t.Errorf("%+v, want the weights after step 3", res)
 	}
-	if _, res := run(9, 2, .5, .6, .4, .5, .9); !reflect.DeepEqual(res, Result{Steps: 3, BestStep: 1, BestScore: .6, Stopped: true}) {
+	if _, res := run(9, 2, .5, .6, .4, .5, .9); !reflect.DeepEqual(res, Result{Steps: 3, BestStep: 1, BestScore: .6, Stopped: true, Rankings: 3 * 4 * 4}) {
 		t.Errorf("with patience 2: %+v", res)
 	}
 }
