@@ -137,8 +137,8 @@ func Marshal(o pipeline.Options) ([]byte, error) { return yaml.Marshal(o) }
 
 // merge decodes doc over o: keys that doc does not have keep their value.
 func merge(o *pipeline.Options, doc []byte, from string) error {
-	empty, err := checkKeys(doc, from)
-	if err != nil || empty {
+	doc, err := checkKeys(doc, from)
+	if err != nil || doc == nil {
 		return err
 	}
 	if err := yaml.UnmarshalWithOptions(doc, o, yaml.Strict()); err != nil {

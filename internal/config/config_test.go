@@ -127,6 +127,26 @@ func TestResolvedConfigurationReadsBack(t *testing.T) {
 	}
 }
 
+// Numbers may be written as documents write them, with an exponent and no point.
+func TestNumbersWithExponents(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(file, []byte("rl:\n  lr: 4e-4\n  kl: 1E-1 # as in the paper\nsft:\n  lr: 6e-4\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	o, err := config.Load("nano", file, []string{"rl.clip=1e0", "sft.decay=1e-2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.RL.LR != 4e-4 || o.RL.KL != .1 || o.SFT.LR != 6e-4 || o.RL.Clip != 1 || o.SFT.Decay != .01 {
+		t.Errorf("rl %+v, sft %+v", o.RL, o.SFT)
+	}
+	for _, not := range []string{"rl.lr=.inf", "rl.lr=nan", "rl.steps=1e-2", "rl.lr=4e"} {
+		if _, err := config.Load("nano", "", []string{not}); err == nil {
+			t.Errorf("--set %s was taken", not)
+		}
+	}
+}
+
 func TestWrongConfigurationIsNamed(t *testing.T) {
 	cases := []struct{ preset, settings, want string }{
 		{"smal", "", `preset "smal" is unknown`},
