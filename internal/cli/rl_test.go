@@ -139,27 +139,6 @@ func TestRLRun(t *testing.T) {
 			t.Errorf("the report has no curve of %s", curve)
 		}
 	}
-	beside := filepath.Join(filepath.Dir(out), "beside.html")
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	relative, err := filepath.Rel(here, filepath.Join(out, "report.html"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, more := range [][]string{nil, {"--out", out + "/./report.html"}, {"--out", relative}} {
-		if line := fails(t, process(t, append([]string{"report", "--run", out, "--beside", out}, more...)...), 2); !strings.Contains(line, "with --out") {
-			t.Errorf("message %q", line)
-		}
-	}
-	gr2(t, "report", "--run", out, "--beside", out, "--out", beside)
-	if page := string(content(t, filepath.Dir(out), "beside.html")); !strings.Contains(page, `<b class="run1">B</b> `+out) {
-		t.Error("the report of two runs does not name the second")
-	}
-	if !bytes.Equal(content(t, out, "report.html"), []byte(page)) {
-		t.Error("a report of two runs has changed that of the first")
-	}
 	probes := string(gr2(t, "eval", "--run", out, "--probe"))
 	for _, want := range []string{"logged / position / shuffled", "logged / position / reversed", "logged / labels", "copy_rate", "credit"} {
 		if !strings.Contains(probes, want) {
@@ -187,5 +166,48 @@ func TestRLRun(t *testing.T) {
 	line := fails(t, process(t, runArgs(data, out, "--set", "rl.steps=2", "--set", "eval.decode=judge")...), 2)
 	if !strings.Contains(line, "eval.decode") {
 		t.Errorf("message %q", line)
+	}
+}
+
+// TestRunsBeside: a copy of a run goes on with another reward, its comparisons say what
+// it differs in, and a report of both takes the place of nothing else.
+func TestRunsBeside(t *testing.T) {
+	data, root := synthetic(t), t.TempDir()
+	out, other := filepath.Join(root, "a"), filepath.Join(root, "naive")
+	gr2(t, learning(data, out, "--set", "rl.steps=2", "--set", "rl.decode=grammar")...)
+	if err := os.CopyFS(other, os.DirFS(out)); err != nil {
+		t.Fatal(err)
+	}
+	gr2(t, "run", "--data", data, "--out", other, "--set", "rl.reward=naive", "--set", "rl.alpha=1e-1")
+	change, page := "rl.reward: a -> naive", filepath.Join(root, "both.html")
+	if table := string(gr2(t, "eval", "--run", other, "--against", out)); !strings.Contains(table, "differs from the other runs in "+change+"\n") || strings.Contains(table, "rl.alpha") {
+		t.Errorf("the comparison does not say that %s alone:\n%s", change, table)
+	}
+	if line := fails(t, process(t, "eval", "--run", other, "--against", out, "--probe"), 2); !strings.Contains(line, "--against") {
+		t.Errorf("message %q", line)
+	}
+	own := content(t, out, "report.html")
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	relative, err := filepath.Rel(here, filepath.Join(out, "report.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := []string{"report", "--run", out, "--beside", other}
+	for _, more := range [][]string{nil, {"--out", out + "/./report.html"}, {"--out", relative}, {"--out", filepath.Join(out, "rl", "stage.json")}} {
+		if line := fails(t, process(t, append(report, more...)...), 2); !strings.Contains(line, "with --out") {
+			t.Errorf("message %q", line)
+		}
+	}
+	for range 2 { // a report may take the place of a report
+		gr2(t, append(report, "--out", page)...)
+	}
+	if page := string(content(t, root, "both.html")); !strings.Contains(page, `<b class="run1">B</b> naive`) || !strings.Contains(page, "rl.reward: a -&gt; naive") {
+		t.Error("the report of two runs does not name the second and what it differs in")
+	}
+	if !bytes.Equal(content(t, out, "report.html"), own) {
+		t.Error("a report of two runs has changed that of the first")
 	}
 }

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -229,6 +232,9 @@ for invalid answers, and whether labels or item numbers leak.`,
   gr2 eval --run runs/no-evidence --against runs/beauty
   gr2 eval --run runs/beauty --over control/linear-shown`,
 		RunE: func(*cobra.Command, []string) error {
+			if probe && (len(against) > 0 || over != "") {
+				return fault.Usagef("--probe prints no comparison: leave out --against and --over")
+			}
 			report, err := readReports(runs, against, over)
 			if err != nil {
 				return err
@@ -264,7 +270,30 @@ func readReports(runs, against []string, over string) (*eval.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	return eval.Combine(read, others, over)
+	all, err := eval.Combine(read, others, over)
+	if err == nil && len(others) > 0 {
+		all.Changes = changes(against[0], runs[0])
+	}
+	return all, err
+}
+
+// changes are the settings in which a run differs from another but the seed, as far as
+// this version can read them.
+func changes(other, run string) []string {
+	var read [2]pipeline.Options
+	for i, root := range []string{other, run} {
+		o, err := storedConfig(root)
+		if err != nil || o == nil {
+			return []string{fmt.Sprintf("settings that cannot be read: %s has no %s of this version", root, pipeline.ConfigFile)}
+		}
+		read[i] = *o
+		read[i].Seed = 0
+	}
+	list, err := config.Differences(read[0], read[1])
+	if err != nil {
+		return []string{err.Error()}
+	}
+	return list
 }
 
 func readRuns(roots []string) ([]eval.Run, error) {
@@ -284,12 +313,44 @@ func writeReport(run, out string, beside []string) (string, error) {
 	command := "gr2 run --data DATASET --out NEW -c " + quote(filepath.Join(run, pipeline.ConfigFile))
 	switch {
 	case out != "" && !sameFile(out, own):
-		return out, pipeline.WritePageBeside(out, run, command, beside)
+		if err := replaceable(out); err != nil {
+			return "", err
+		}
+		var others []pipeline.Beside
+		for _, root := range beside {
+			others = append(others, pipeline.Beside{Root: root, Changes: changes(run, root)})
+		}
+		return out, pipeline.WritePageBeside(out, run, command, others)
 	case len(beside) > 0:
 		return "", fault.Usagef("--beside puts other runs into the report: name another file than the run's own, %s, with --out", own)
 	}
-	return own, pipeline.WritePage(run, command)
+	err := pipeline.WritePage(run, command)
+	if errors.Is(err, fs.ErrPermission) {
+		err = fault.Usagef("%w; name a file elsewhere with --out", err)
+	}
+	return own, err
 }
+
+// replaceable refuses a file that is no page: a report in its place would destroy it.
+func replaceable(file string) error {
+	info, err := os.Stat(file)
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return nil // what cannot be written says so then
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	head := make([]byte, len(pageBegins))
+	if _, err := io.ReadFull(f, head); err != nil || !strings.EqualFold(string(head), pageBegins) {
+		return fault.Usagef("%s exists and is no HTML page: name another file with --out", file)
+	}
+	return nil
+}
+
+// pageBegins is what a page begins with, in any case.
+const pageBegins = "<!doctype html"
 
 // sameFile reports whether two paths, either of them relative or absolute, are of
 // one file, which need not exist.

@@ -44,7 +44,7 @@ func Write(path string, fill func(w io.Writer) error) (err error) {
 		if err != nil {
 			f.Close()
 			os.Remove(f.Name())
-			err = fmt.Errorf("write %s: %w", path, err)
+			err = fmt.Errorf("%s is not written: %w", path, err)
 		}
 	}()
 	var sink io.Writer = f

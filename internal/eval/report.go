@@ -57,6 +57,9 @@ type Report struct {
 	Seeds  []uint64       `json:"seeds,omitempty"` // of the runs that Combine put together
 	// Warnings are what the trainings behind the rows are to be doubted for.
 	Warnings []string `json:"warnings,omitempty"`
+	// Changes are the settings, "key: old -> new", in which the runs differ from those
+	// that OverOther compares with.
+	Changes []string `json:"changes,omitempty"`
 }
 
 // NewReport returns an empty report of the current schema.

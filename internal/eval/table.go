@@ -20,7 +20,10 @@ func WriteTable(w io.Writer, r *Report) error {
 	for _, warning := range r.Warnings {
 		fmt.Fprintln(&out, warning)
 	}
-	if len(r.Warnings) > 0 {
+	for _, change := range r.Changes {
+		fmt.Fprintf(&out, "differs from the other runs in %s\n", change)
+	}
+	if len(r.Warnings)+len(r.Changes) > 0 {
 		out.WriteByte('\n')
 	}
 	if len(r.Seeds) > 0 {

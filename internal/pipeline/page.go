@@ -56,9 +56,16 @@ func writePage(root, command string) error {
 	return WritePageBeside(filepath.Join(root, PageFile), root, command, nil)
 }
 
+// Beside is a run whose curves stand beside another's, and the settings in which it
+// differs from that.
+type Beside struct {
+	Root    string
+	Changes []string
+}
+
 // WritePageBeside renders the report of a finished run as a file of its own, with
 // the training curves of other runs, which may still be under way, beside its own.
-func WritePageBeside(file, root, command string, others []string) error {
+func WritePageBeside(file, root, command string, others []Beside) error {
 	data, err := pageData(root)
 	if err != nil {
 		return err
@@ -72,10 +79,10 @@ func WritePageBeside(file, root, command string, others []string) error {
 
 // addBeside reads the curves of other runs. A run is called by the name of its
 // folder, or by the whole path where names are equal.
-func addBeside(d *report.Data, root string, others []string) error {
+func addBeside(d *report.Data, root string, others []Beside) error {
 	names := map[string]int{filepath.Base(root): 1}
 	for _, other := range others {
-		names[filepath.Base(other)]++
+		names[filepath.Base(other.Root)]++
 	}
 	name := func(root string) string {
 		if base := filepath.Base(root); names[base] == 1 {
@@ -87,14 +94,14 @@ func addBeside(d *report.Data, root string, others []string) error {
 		d.Title = name(root)
 	}
 	for _, other := range others {
-		curves, err := curvesOf(other)
+		curves, err := curvesOf(other.Root)
 		if err != nil {
 			return err
 		}
 		if len(curves) == 0 {
-			return fault.Inputf("%s has no training logs: name the folder of a run", other)
+			return fault.Inputf("%s has no training logs: name the folder of a run", other.Root)
 		}
-		run := report.Run{Name: name(other)}
+		run := report.Run{Name: name(other.Root), Changes: other.Changes}
 		run.Curves, d.Alarms = splitAlarms(curves, d.Alarms, " of "+run.Name)
 		d.Beside = append(d.Beside, run)
 	}

@@ -47,13 +47,13 @@ func TestAlarmsOfTheLogs(t *testing.T) {
 			t.Errorf("no curve of %s in %v", want, names)
 		}
 	}
-	if err := addBeside(&d, "runs/naive", []string{root}); err != nil {
+	if err := addBeside(&d, "runs/naive", []Beside{{Root: root}}); err != nil {
 		t.Fatal(err)
 	}
 	if len(d.Alarms) != 4 || !strings.HasPrefix(d.Alarms[2], "ALARM of rl of "+filepath.Base(root)+" at step 4") || len(d.Beside) != 1 || len(d.Beside[0].Curves) != len(d.Curves) {
 		t.Errorf("beside another run: alarms %q, runs %+v", d.Alarms, d.Beside)
 	}
-	if err := addBeside(&d, root, []string{t.TempDir()}); err == nil {
+	if err := addBeside(&d, root, []Beside{{Root: t.TempDir()}}); err == nil {
 		t.Error("a folder without training logs stands beside a run")
 	}
 	for _, not := range []string{"alarm", "draws"} {

@@ -37,8 +37,9 @@ const MaxBeside = 5
 
 // Run is another run, of which the curves alone are shown.
 type Run struct {
-	Name   string
-	Curves []Curve
+	Name    string
+	Curves  []Curve
+	Changes []string // settings in which it differs, "key: this run's -> its own"
 }
 
 // Fact is a name and its value.

@@ -145,15 +145,16 @@ func TestAlarmsComeFirst(t *testing.T) {
 func TestCurvesBeside(t *testing.T) {
 	d := example()
 	d.Beside = []Run{
-		{"other", []Curve{{"sft", "loss", []Point{{1, 4}, {9, 3.25}}}, {"rl", "reward", []Point{{1, .5}, {2, .75}}}}},
-		{"third", []Curve{{"sft", "loss", []Point{{1, 4}, {9, 3.5}}}}},
+		{Name: "other", Curves: []Curve{{"sft", "loss", []Point{{1, 4}, {9, 3.25}}}, {"rl", "reward", []Point{{1, .5}, {2, .75}}}}, Changes: []string{"rl.reward: a -> naive", "rl.kl: 0 -> 0.1"}},
+		{Name: "third", Curves: []Curve{{"sft", "loss", []Point{{1, 4}, {9, 3.5}}}}},
 	}
 	page := html.UnescapeString(render(t, d))
 	for _, want := range []string{
 		`<b class="run0">A</b> beauty-small <b class="run1">B</b> other <b class="run2">C</b> third`, "of beauty-small alone",
 		`aria-label="loss of sft; beauty-small: from`, `; third: from 4 at step 1 to 3.5 at step 9"`,
 		`<span class="run1">B</span> 3.25 <span class="run2">C</span> 3.5</figcaption>`, `<h3>rl</h3>`,
-		`<figcaption>reward: <span class="run1">B</span> 0.75</figcaption>`, `class="curve run2"`,
+		`<figcaption>reward: <span class="run1">B</span> 0.75</figcaption>`,
+		`<b class="run1">B</b> rl.reward: a -> naive, rl.kl: 0 -> 0.1</li>`, `<b class="run2">C</b> has the same settings</li>`, `class="curve run2"`,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the report lacks %q", want)
@@ -166,7 +167,7 @@ func TestCurvesBeside(t *testing.T) {
 	for beside, want := range []int{len(noisy), stretches} { // alone each step, among others means
 		d := example()
 		d.Curves = []Curve{{"rl", "reward", noisy}}
-		d.Beside = []Run{{"other", d.Curves}}[:beside]
+		d.Beside = []Run{{Name: "other", Curves: d.Curves}}[:beside]
 		chart := regexp.MustCompile(`<polyline class="curve run0" points="([^"]*)"`).FindStringSubmatch(render(t, d))
 		if chart == nil || len(strings.Fields(chart[1])) != want {
 			t.Errorf("beside %d runs: %q, want %d points", beside, chart, want)
@@ -240,7 +241,7 @@ func poisoned(text string) Data {
 	for i := range d.Curves {
 		d.Curves[i].Stage, d.Curves[i].Metric = text, text
 	}
-	d.Beside = []Run{{text, d.Curves[:1]}}
+	d.Beside = []Run{{text, d.Curves[:1], []string{text}}}
 	s := &d.Samples[0]
 	s.ID, s.Note, s.Policy, s.Order, s.Trace = text, text, text, text, text
 	for i := range s.Candidates {

@@ -17,7 +17,10 @@ import (
 //go:embed report.html
 var pageText string
 
-var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{"letter": func(run int) string { return runNumber(run).Letter() }}).Parse(pageText))
+var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
+	"letter": func(run int) string { return runNumber(run).Letter() },
+	"next":   func(run int) int { return run + 1 },
+}).Parse(pageText))
 
 // page is what the template sees.
 type page struct {
