@@ -61,6 +61,16 @@ type Slate struct {
 	Grades     []uint8
 }
 
+// Scored reports whether any candidate has a score; one candidate needs none.
+func (s *Slate) Scored() bool {
+	for _, c := range s.Candidates {
+		if c.Score != 0 {
+			return true
+		}
+	}
+	return len(s.Candidates) < 2
+}
+
 // Positive reports whether any candidate has a grade above GradeNone.
 func (s *Slate) Positive() bool {
 	for _, g := range s.Grades {

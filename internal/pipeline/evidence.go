@@ -37,6 +37,7 @@ func (w *world) evidenceStage(_ context.Context, dir string) error {
 		return err
 	}
 	var rows [][]float32
+	slates, unscored := 0, 0
 	for _, name := range orders {
 		set, err := w.slates(name)
 		if err != nil {
@@ -44,7 +45,11 @@ func (w *world) evidenceStage(_ context.Context, dir string) error {
 		}
 		for _, c := range w.cases(stats, set.train.Slates, true) {
 			rows = append(rows, c.Evidence...)
+			if !c.Slate.Scored() {
+				unscored++
+			}
 		}
+		slates += len(set.train.Slates)
 	}
 	if len(rows) == 0 {
 		return fault.Inputf("no training slate holds a positive: the data set is too small for this split")
@@ -53,6 +58,9 @@ func (w *world) evidenceStage(_ context.Context, dir string) error {
 	buckets, err := evidence.FitBuckets(rows, names, w.job.Options.Prompt.EvidenceBuckets-1)
 	if err != nil {
 		return err
+	}
+	if buckets.ReadsScores() && unscored > 0 {
+		w.say("WARNING: %d of %d training slates have no scores, and prompts show how scores differ: such slates are refused when they are served; leave scoreGap out of prompt.evidence_names", unscored, slates)
 	}
 	w.say("evidence of %d candidates in %d-step buckets: %v", len(rows), w.job.Options.Prompt.EvidenceBuckets, names)
 	if err := durable.Write(filepath.Join(dir, rerank.EvidenceStats), stats.Write); err != nil {

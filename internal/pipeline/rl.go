@@ -134,6 +134,9 @@ func (c *checker) rl(o *Options) {
 	}
 	c.within("rl.epochs", float64(r.Epochs), 1, 100)
 	c.within("rl.updates", float64(r.Updates), 1, 1024)
+	if r.Updates > r.Prompts {
+		c.fail("rl.updates is %d and rl.prompts %d: each optimiser step of a pass takes a group at least; use as many or fewer", r.Updates, r.Prompts)
+	}
 	c.within("rl.batch_tokens", float64(r.BatchTokens), 64, 1<<20)
 	c.within("rl.lr", r.LR, 1e-9, 1)
 	c.within("rl.floor", r.Floor, 0, 1)

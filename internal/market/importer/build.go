@@ -88,6 +88,35 @@ func (b *builder) readAll(paths []string, read func(*source) error) error {
 	return nil
 }
 
+// noteSlates counts slates that lack what training, measuring or serving asks for.
+func (b *builder) noteSlates(slates []market.Slate) {
+	var ungraded, negative, unscored int
+	for i := range slates {
+		s := &slates[i]
+		switch {
+		case s.Grades == nil:
+			ungraded++
+		case !s.Positive():
+			negative++
+		}
+		if !s.Scored() {
+			unscored++
+		}
+	}
+	for _, c := range []struct {
+		n    int
+		what string
+	}{
+		{ungraded, "have no grades and are left out of training and measurement"},
+		{negative, "have no positive and teach nothing"},
+		{unscored, "have no scores: train without scoreGap (prompt.evidence_names), for a policy that shows it refuses slates without them"},
+	} {
+		if c.n > 0 {
+			b.note("%d of %d slates %s", c.n, len(slates), c.what)
+		}
+	}
+}
+
 func (b *builder) finish(name string) (*market.Dataset, market.Summary, error) {
 	if len(b.events) == 0 && len(b.slates) == 0 {
 		return nil, b.summary, fault.Inputf("no events and no slates were found: %s", b.account())
@@ -105,6 +134,7 @@ func (b *builder) finish(name string) (*market.Dataset, market.Summary, error) {
 	})
 	b.summary.Duplicates = len(b.events) - len(ds.Events)
 	sortSlates(ds.Slates)
+	b.noteSlates(ds.Slates)
 	b.summary.Counts = ds.Counts()
 	b.span(ds)
 	summary := b.summary

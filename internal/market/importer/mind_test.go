@@ -2,6 +2,7 @@ package importer
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/gr2/gr2/internal/market"
@@ -17,7 +18,8 @@ func TestMIND(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCounts(t, s, market.Counts{Users: 2, Items: 4, Events: 3, Slates: 3})
-	if s.Candidates != 3 || s.TextShown != 2 || s.NoMetadata != 2 || len(s.Notes) != 1 {
+	if s.Candidates != 3 || s.TextShown != 2 || s.NoMetadata != 2 || len(s.Notes) != 3 ||
+		s.Notes[1] != "1 of 3 slates have no grades and are left out of training and measurement" || !strings.HasPrefix(s.Notes[2], "3 of 3 slates have no scores: train without scoreGap") {
 		t.Errorf("summary %+v", s)
 	}
 	if it := itemOf(t, ds, "N1"); it.Title != "A & B" || it.Description != "About it" || !reflect.DeepEqual(it.Categories, []string{"sports", "golf"}) {

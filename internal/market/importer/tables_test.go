@@ -114,7 +114,7 @@ func TestTablesOfAllFormats(t *testing.T) {
 				t.Errorf("%s: %+v", opt.Format, f)
 			}
 		}
-		if opt.Format != "parquet" && (len(s.Notes) != 1 || s.Notes[0] != "i: columns not used: extra") {
+		if opt.Format != "parquet" && (len(s.Notes) != 2 || s.Notes[0] != "i: columns not used: extra" || s.Notes[1] != "1 of 2 slates have no grades and are left out of training and measurement") {
 			t.Errorf("%s: notes %q", opt.Format, s.Notes)
 		}
 		ds.Source = nil
@@ -345,5 +345,24 @@ func TestParquetManyRows(t *testing.T) {
 	ds, s, err := Tables(TableOptions{Format: "parquet", Columns: map[string]string{"user": "customer"}, Events: []string{parquetFile(t, "e", rows)}})
 	if err != nil || len(ds.Events) != 1000 || ds.Events[999].Time != 999 || s.Files[0].Lines != 1000 {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// What slates lack is counted, one note a lack, and nothing is said of good ones.
+func TestSlatesThatLackSomething(t *testing.T) {
+	good := `{"id":"s1","candidates":["A","B"],"scores":[2,1],"grades":[0,1]}` + "\n"
+	for slates, want := range map[string][]string{
+		good: nil,
+		good + `{"id":"s2","candidates":["A","B"],"scores":[2,1],"grades":[0,0]}`: {"1 of 2 slates have no positive"},
+		good + `{"id":"s2","candidates":["A","B"],"grades":[1,0]}`:                {"1 of 2 slates have no scores"},
+		good + `{"id":"s2","candidates":["A"],"grades":[1]}`:                      nil, // one candidate needs no score
+	} {
+		_, s, err := Tables(TableOptions{Format: "jsonl", Slates: []string{file(t, "s", slates)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Notes) != len(want) || len(want) > 0 && !strings.HasPrefix(s.Notes[0], want[0]) {
+			t.Errorf("%s: notes %q, want %q", slates, s.Notes, want)
+		}
 	}
 }
