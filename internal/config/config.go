@@ -122,14 +122,13 @@ func values(o pipeline.Options) (map[string]string, error) {
 	return all, nil
 }
 
-// Read reads a resolved configuration back, as Marshal wrote it.
+// Read reads a resolved configuration back, as Marshal wrote it. It is not validated:
+// one of an older version may need a change before it holds.
 func Read(b []byte, from string) (pipeline.Options, error) {
 	var o pipeline.Options
-	if err := merge(&o, b, from); err != nil {
-		return o, err
-	}
+	err := merge(&o, b, from)
 	o.Resolve()
-	return o, o.Validate()
+	return o, err
 }
 
 // Marshal is the configuration as YAML with every key.
@@ -137,8 +136,8 @@ func Marshal(o pipeline.Options) ([]byte, error) { return yaml.Marshal(o) }
 
 // merge decodes doc over o: keys that doc does not have keep their value.
 func merge(o *pipeline.Options, doc []byte, from string) error {
-	doc, err := checkKeys(doc, from)
-	if err != nil || doc == nil {
+	empty, err := checkKeys(doc, from)
+	if err != nil || empty {
 		return err
 	}
 	if err := yaml.UnmarshalWithOptions(doc, o, yaml.Strict()); err != nil {

@@ -16,51 +16,25 @@ import (
 )
 
 // checkKeys refuses a key that no option has and names the nearest one, and a value
-// that its option cannot hold. It returns the document, in which numbers stand as the
-// decoder reads them (it wants a point in 4e-4), and none where it holds no key.
-func checkKeys(doc []byte, from string) (checked []byte, err error) {
+// that its option cannot hold. It tells whether the document holds none at all.
+func checkKeys(doc []byte, from string) (empty bool, err error) {
 	var tree map[string]any
 	if err := yaml.Unmarshal(doc, &tree); err != nil {
-		return nil, fault.Usagef("%s: %s", from, oneLine(err))
+		return false, fault.Usagef("%s: %s", from, oneLine(err))
 	}
 	known, given := map[string]reflect.Kind{}, map[string]any{}
 	kindsOf(reflect.TypeFor[pipeline.Options](), "", known)
-	rewritten := readNumbers(tree, "", known)
 	flatten(tree, "", given)
 	for _, key := range slices.Sorted(maps.Keys(given)) {
 		kind, ok := known[key]
 		if !ok {
-			return nil, fault.Usagef("%s: there is no key %q%s (gr2 config prints them all)", from, key, hint(key, known))
+			return false, fault.Usagef("%s: there is no key %q%s (gr2 config prints them all)", from, key, hint(key, known))
 		}
 		if wanted := misfit(kind, given[key]); wanted != "" {
-			return nil, fault.Usagef("%s: %s is %v; use %s", from, key, given[key], wanted)
+			return false, fault.Usagef("%s: %s is %v; use %s", from, key, given[key], wanted)
 		}
 	}
-	switch {
-	case len(tree) == 0:
-		return nil, nil
-	case rewritten:
-		return yaml.Marshal(tree)
-	}
-	return doc, nil
-}
-
-// readNumbers puts numbers in place of the texts that are some, where a number is
-// wanted, and tells whether there were any.
-func readNumbers(tree map[string]any, prefix string, known map[string]reflect.Kind) (rewritten bool) {
-	for name, value := range tree {
-		switch v := value.(type) {
-		case map[string]any:
-			rewritten = readNumbers(v, prefix+name+".", known) || rewritten
-		case string:
-			kind := known[prefix+name]
-			number, err := strconv.ParseFloat(v, 64)
-			if err == nil && !math.IsInf(number, 0) && !math.IsNaN(number) && (kind == reflect.Float64 || kind == reflect.Float32) {
-				tree[name], rewritten = number, true
-			}
-		}
-	}
-	return rewritten
+	return len(tree) == 0, nil
 }
 
 // kindsOf notes the dotted keys of an options struct, sections and leaves.
@@ -104,6 +78,10 @@ func misfit(kind reflect.Kind, value any) (wanted string) {
 		number = float64(v)
 	case float64:
 		number = v
+	case string: // 4e-4: the decoder takes it for a number where one is wanted, and for a text elsewhere
+		var err error
+		number, err = strconv.ParseFloat(v, 64)
+		isNumber = err == nil && !math.IsInf(number, 0) && !math.IsNaN(number) && (kind == reflect.Float32 || kind == reflect.Float64)
 	default:
 		isNumber = false
 	}

@@ -49,21 +49,26 @@ func IdleRate(slates []market.Slate, rankings [][]int) float64 {
 }
 
 // OneOrderRate is the share of rankings that are one and the same order of places:
-// the most frequent but that in which slates came, which is a copy. A policy that
-// reads nothing of its slates gives all of them one order, as a rule another than
-// that, and no measure of copying or correlation shows it. 0 when there are none.
+// the most frequent but that in which slates are shown and its reversal, which sound
+// policies come to where they keep a legacy order. A policy that reads nothing of its
+// slates gives all of them one order, and no measure of copying or correlation shows
+// it. Few candidates have few orders, and few slates agree by chance: rankings of less
+// than four are left out, and it is 0 where less than twenty are left.
 func OneOrderRate(rankings [][]int) float64 {
 	counts, n, most := map[string]int{}, 0, 0
 	for _, ranking := range rankings {
-		if len(ranking) < 2 {
+		if len(ranking) < 4 {
 			continue
 		}
 		n++
-		if !isIdentity(ranking) {
+		if !isIdentity(ranking) && !isReversal(ranking) {
 			key := fmt.Sprint(ranking)
 			counts[key]++
 			most = max(most, counts[key])
 		}
+	}
+	if n < 20 {
+		return 0
 	}
 	return share(most, n)
 }
@@ -227,6 +232,15 @@ func (b *PositionBias) measure(slates []market.Slate, before, after [][]int, sam
 func isIdentity(ranking []int) bool {
 	for i, c := range ranking {
 		if i != c {
+			return false
+		}
+	}
+	return true
+}
+
+func isReversal(ranking []int) bool {
+	for i, c := range ranking {
+		if c != len(ranking)-1-i {
 			return false
 		}
 	}

@@ -103,6 +103,18 @@ func TestProbePosition(t *testing.T) {
 	if b, err := ProbePosition(slates, blind, from, blind, 100, 1); err != nil || b.MovedOne != 1 || b.MovedCopy != 0 || math.Abs(b.Correlation) > .5 {
 		t.Errorf("policy that reads no slate: %+v, %v", b, err)
 	}
+	for _, c := range []struct {
+		rankings [][]int
+		want     float64
+	}{
+		{nil, 0}, {slices.Repeat([][]int{{1, 0, 2, 3}}, 19), 0}, {slices.Repeat([][]int{{1, 0, 2, 3}}, 20), 1},
+		{slices.Repeat([][]int{{1, 0}}, 50), 0}, {slices.Repeat([][]int{{3, 2, 1, 0}}, 50), 0}, {slices.Repeat([][]int{{0, 1, 2, 3}}, 50), 0},
+		{slices.Repeat([][]int{{1, 0, 2, 3}, {0, 1, 2, 3}, {1, 2, 0, 3}, {1, 0, 2, 3}}, 9), .5},
+	} {
+		if have := OneOrderRate(c.rankings); have != c.want {
+			t.Errorf("%v...: one order in %g, want %g", c.rankings[:min(4, len(c.rankings))], have, c.want)
+		}
+	}
 	reversed, back := Reverse(slates)
 	if r, err := ProbePosition(slates, byItem(slates), back, byItem(reversed), 100, 1); err != nil || r.SameFirst != 1 || r.Change["R@1"] != (Lift{}) {
 		t.Errorf("order-free policy on reversed slates: %+v, %v", r, err)

@@ -296,7 +296,7 @@ func (w *world) validate(ctx context.Context, model *lm.Model, held []market.Sla
 		sums[name] /= float64(len(held))
 	}
 	sums[train.Copied], sums[train.OneOrder] = eval.CopyRate(orders), eval.OneOrderRate(orders)
-	sums["incoming N@3"] = incomingN3(held)
+	sums[train.Incoming] = incomingN3(held)
 	return train.Validation{Score: sums["N@3"], Metrics: sums, Parts: parts}, nil
 }
 

@@ -25,7 +25,7 @@ var probeMeanings = map[string]string{
 	"copy_rate":       "Share of slates given back exactly as they came. A lift beside a high copy rate comes from few slates.",
 	"idle_rate":       "Share of slates that could be bettered and were not: their positives stand behind as many negatives as before.",
 	"moved_copy_rate": "The same in the other order: echoing what is shown is not knowledge.",
-	"moved_one_order": "Share of the answers in the other order that are one and the same order of places (other than as shown): 1 means that the policy reads nothing of its slates. A few candidates have few orders.",
+	"moved_one_order": "Share of the answers in the other order that are one and the same order of places, other than as shown or its reversal: 1 means that the policy reads nothing of its slates. Of slates of four candidates and more.",
 	"free":            "Answers decoded without the grammar, on a sample of slates.",
 	"free_valid_rate": "Share of the free answers that are a full permutation in the right form. A policy read by its judgement need not know how to write.",
 	"free_copy_rate":  "Share of the valid ones that give the slate back as it came.",

@@ -35,10 +35,12 @@ type Validation struct {
 	Parts   []float64 // the examples' own scores, whose mean Score is; nil where unknown
 }
 
-// Names of Validation.Metrics by which a policy is told that does not read its slates.
+// Names of Validation.Metrics: those by which a policy is told that does not read its
+// slates, and what they are worth as they came.
 const (
 	Copied   = "copied"    // share given back as they came
 	OneOrder = "one order" // share answered with the most frequent other order of places
+	Incoming = "incoming N@3"
 )
 
 // Status is the state of a run under way.

@@ -1,6 +1,7 @@
 package rl
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 
@@ -52,6 +53,22 @@ type estimate struct {
 	Weight2 float64 `json:"weight2"` // sum of the squared weights
 	Sum     float64 `json:"sum"`
 	Squares float64 `json:"squares"`
+}
+
+// UnmarshalJSON also reads the state of versions that counted steps, all weighing 1.
+func (e *estimate) UnmarshalJSON(b []byte) error {
+	type plain estimate
+	saved := struct {
+		*plain
+		Steps float64 `json:"steps"`
+	}{plain: (*plain)(e)}
+	if err := json.Unmarshal(b, &saved); err != nil {
+		return err
+	}
+	if saved.Steps > 0 {
+		e.Weight, e.Weight2 = saved.Steps, saved.Steps
+	}
+	return nil
 }
 
 func (e *estimate) add(v, weight float64) {
@@ -107,21 +124,29 @@ type window struct {
 func (w *window) add(m *Metrics) {
 	w.Reward.add(m.Reward.Total, 1)
 	w.Valid.add(m.Valid, 1)
-	w.Flat.add(float64(m.Groups.Flat)/float64(max(1, m.Groups.Drawn)), 1)
+	drawn := float64(m.Groups.Drawn)
+	w.Flat.add(float64(m.Groups.Flat)/max(1, drawn), drawn)
 	if r := m.Ranking; r != nil {
-		w.N3.add(r.N3, m.Valid)
-		w.Copied.add(r.Copied, m.Valid)
-		w.Perfect.add(r.Perfect, m.Valid)
+		rankings := m.Valid * drawn // in groups' worth of answers
+		w.N3.add(r.N3, rankings)
+		w.Copied.add(r.Copied, rankings)
+		w.Perfect.add(r.Perfect, rankings)
 	}
 }
 
 func (w *window) known() bool { return w.Reward.known() }
 
+// enough is how many groups' worth of rankings say what share of them are copies.
+const enough = 10
+
 // copies reports whether more than were copied in the beginning, and than are right,
-// are copies, of the rankings sampled or of those of the validation slates. Where no
-// ranking was sampled it is not known how many are right.
+// are copies, of the rankings sampled or of those of the validation slates. Where
+// hardly a ranking was sampled it is not known how many are right.
 func (m *mark) copies(first *mark) bool {
-	more := !first.Copied.known() || m.Copied.above(first.Copied)
+	if m.Copied.Weight < enough {
+		return false
+	}
+	more := first.Copied.Weight < enough || m.Copied.above(first.Copied)
 	return more && m.Copied.mean() > max(first.Copied.meanOrZero(), m.Perfect.mean())+lapsed || m.Given > max(first.Given, m.Perfect.mean())+echoing
 }
 
@@ -133,7 +158,7 @@ type mark struct {
 	Score float64 `json:"score"`
 	Below bool    `json:"below"` // the score is below the best so far, beyond chance
 	Given float64 `json:"given"` // share of the validation slates that are given back as they came
-	One   float64 `json:"one"`   // share of them that are given one other order of places
+	One   float64 `json:"one"`   // share of them that are given one other order of places, where the score is not above the incoming order's
 }
 
 // note adds a step. The first one is that of the policy that was validated before
@@ -147,7 +172,10 @@ func (s *state) note(m *Metrics) {
 
 // mark notes a validation and says what is wrong if reward and metric part.
 func (s *state) mark(v train.Validation) *Alarm {
-	m := mark{Step: s.Steps, window: s.Window, Score: v.Score, Below: below(v.Parts, s.BestParts), Given: v.Metrics[train.Copied], One: v.Metrics[train.OneOrder]}
+	m := mark{Step: s.Steps, window: s.Window, Score: v.Score, Below: below(v.Parts, s.BestParts), Given: v.Metrics[train.Copied]}
+	if v.Score <= v.Metrics[train.Incoming] {
+		m.One = v.Metrics[train.OneOrder]
+	}
 	if len(s.Marks) == 0 || v.Score > s.best().Score {
 		s.BestParts = v.Parts
 	}

@@ -191,7 +191,7 @@ func TestFewRankings(t *testing.T) {
 	var s state
 	rows := func(reward float64, every int) {
 		for i := range 60 {
-			m := Metrics{Reward: Rewards{Total: reward + .01*float64(i%2)}}
+			m := Metrics{Reward: Rewards{Total: reward + .01*float64(i%2)}, Groups: Groups{Drawn: 64}}
 			if i%every == 0 {
 				m.Valid, m.Ranking = .01*float64(1+i%2), &Rankings{N3: .5, Perfect: .4}
 			}
@@ -220,6 +220,82 @@ func TestFewRankings(t *testing.T) {
 	}
 	if last != nil {
 		t.Errorf("alarm %+v where no ranking was sampled", last)
+	}
+}
+
+// TestFewCopies: one ranking that is a copy, of thousands of answers, is no habit.
+func TestFewCopies(t *testing.T) {
+	rung := func(valid float64) *Alarm {
+		var s state
+		var last *Alarm
+		for range 4 {
+			last = s.mark(train.Validation{Score: .4})
+			for i := range 50 {
+				m := Metrics{Groups: Groups{Drawn: 64}}
+				if i%10 == 9 {
+					m.Valid, m.Ranking = valid, &Rankings{Copied: 1, Perfect: .2}
+				}
+				s.note(&m)
+			}
+		}
+		return last
+	}
+	if a := rung(1. / 512); a != nil {
+		t.Errorf("alarm %+v of a ranking in ten steps", a)
+	}
+	if a := rung(.2); a == nil || a.Kind != Copies {
+		t.Errorf("alarm %+v where a fifth of the answers of every tenth step are copies, and no other is a ranking", a)
+	}
+}
+
+// TestAlarmsOfTheLikeliestAnswers: what validation and the prompts say of a policy that
+// reads nothing, or is too sure to learn, reaches the alarm.
+func TestAlarmsOfTheLikeliestAnswers(t *testing.T) {
+	rung := func(one float64, score float64, flat int) AlarmKind {
+		var s state
+		kind := AlarmKind(0)
+		for i := range 4 {
+			parts := []float64{score, score, score, score}
+			if i == 0 {
+				parts = []float64{.5, .5, .5, .5}
+			}
+			v := train.Validation{Score: parts[0], Parts: parts, Metrics: map[string]float64{train.OneOrder: one, train.Incoming: .45}}
+			if a := s.mark(v); a != nil {
+				kind = a.Kind
+			}
+			for range 20 {
+				s.note(&Metrics{Valid: 1, Ranking: &Rankings{}, Groups: Groups{Drawn: 200, Flat: flat}})
+			}
+		}
+		return kind
+	}
+	for _, c := range []struct {
+		one, score float64
+		flat       int
+		want       AlarmKind
+	}{
+		{.51, .3, 0, OneOrder}, {.5, .3, 0, 0}, {.9, .6, 0, 0}, // better than the incoming order
+		{0, .3, 199, Collapsed}, {0, .3, 198, 0}, {0, .6, 200, 0}, // solved
+	} {
+		if have := rung(c.one, c.score, c.flat); have != c.want {
+			t.Errorf("one order in %g, score %g, %d of 200 prompts flat: alarm %d, want %d", c.one, c.score, c.flat, have, c.want)
+		}
+	}
+}
+
+// TestStateOfCountedSteps: a run that began with a version that counted steps goes on.
+func TestStateOfCountedSteps(t *testing.T) {
+	var old, again estimate
+	if err := json.Unmarshal([]byte(`{"steps":4,"sum":2,"squares":1.5}`), &old); err != nil || old != (estimate{Weight: 4, Weight2: 4, Sum: 2, Squares: 1.5}) {
+		t.Errorf("%+v, %v", old, err)
+	}
+	old.add(.5, 3)
+	b, err := json.Marshal(old)
+	if err == nil {
+		err = json.Unmarshal(b, &again)
+	}
+	if err != nil || again != old {
+		t.Errorf("%+v after %s, %v", again, b, err)
 	}
 }
 
