@@ -186,6 +186,9 @@ func TestRunsBeside(t *testing.T) {
 	if line := fails(t, process(t, "eval", "--run", other, "--against", out, "--probe"), 2); !strings.Contains(line, "--against") {
 		t.Errorf("message %q", line)
 	}
+	if page := string(content(t, other, "report.html")); !strings.Contains(page, "WARNING of rl") || !strings.Contains(page, "<h3>rl</h3>") {
+		t.Error("the page has no curves and warnings of reinforcement learning")
+	}
 	own := content(t, out, "report.html")
 	here, err := os.Getwd()
 	if err != nil {
@@ -196,7 +199,7 @@ func TestRunsBeside(t *testing.T) {
 		t.Fatal(err)
 	}
 	report := []string{"report", "--run", out, "--beside", other}
-	for _, more := range [][]string{nil, {"--out", out + "/./report.html"}, {"--out", relative}, {"--out", filepath.Join(out, "rl", "stage.json")}} {
+	for _, more := range [][]string{nil, {"--out", out + "/./report.html"}, {"--out", relative}, {"--out", filepath.Join(out, "rl", "stage.json")}, {"--out", filepath.Join(other, "report.html")}} {
 		if line := fails(t, process(t, append(report, more...)...), 2); !strings.Contains(line, "with --out") {
 			t.Errorf("message %q", line)
 		}
@@ -209,5 +212,9 @@ func TestRunsBeside(t *testing.T) {
 	}
 	if !bytes.Equal(content(t, out, "report.html"), own) {
 		t.Error("a report of two runs has changed that of the first")
+	}
+	gr2(t, "run", "--data", data, "--out", other, "--set", "rl.steps=0")
+	if page := string(content(t, other, "report.html")); strings.Contains(page, "WARNING of rl") || strings.Contains(page, "<h3>rl</h3>") {
+		t.Error("the page of a run that leaves reinforcement learning out shows what an earlier one has left")
 	}
 }

@@ -272,9 +272,36 @@ func readReports(runs, against []string, over string) (*eval.Report, error) {
 	}
 	all, err := eval.Combine(read, others, over)
 	if err == nil && len(others) > 0 {
-		all.Changes = changes(against[0], runs[0])
+		all.Changes = changesOf(read, others)
 	}
 	return all, err
+}
+
+// changesOf are the settings in which runs differ from others of the same seed; those
+// that not all of them do, with the run.
+func changesOf(runs, others []eval.Run) []string {
+	pairs, in := 0, map[string][]string{} // the runs that have a change
+	var order []string
+	for _, run := range runs {
+		for _, other := range others {
+			if other.Report.Seed != run.Report.Seed {
+				continue
+			}
+			pairs++
+			for _, change := range changes(other.Name, run.Name) {
+				if in[change] == nil {
+					order = append(order, change)
+				}
+				in[change] = append(in[change], run.Name)
+			}
+		}
+	}
+	for i, change := range order {
+		if of := in[change]; len(of) < pairs {
+			order[i] += " (" + strings.Join(of, ", ") + ")"
+		}
+	}
+	return order
 }
 
 // changes are the settings in which a run differs from another but the seed, as far as
@@ -283,8 +310,11 @@ func changes(other, run string) []string {
 	var read [2]pipeline.Options
 	for i, root := range []string{other, run} {
 		o, err := storedConfig(root)
-		if err != nil || o == nil {
-			return []string{fmt.Sprintf("settings that cannot be read: %s has no %s of this version", root, pipeline.ConfigFile)}
+		switch {
+		case err != nil:
+			return []string{"settings that cannot be read: " + err.Error()}
+		case o == nil:
+			return []string{fmt.Sprintf("settings that cannot be read: %s has no %s", root, pipeline.ConfigFile)}
 		}
 		read[i] = *o
 		read[i].Seed = 0
@@ -331,8 +361,12 @@ func writeReport(run, out string, beside []string) (string, error) {
 	return own, err
 }
 
-// replaceable refuses a file that is no page: a report in its place would destroy it.
+// replaceable refuses a file that is no page, or that of another run: a report in its
+// place would destroy it.
 func replaceable(file string) error {
+	if _, err := os.Stat(filepath.Join(filepath.Dir(file), pipeline.ConfigFile)); err == nil && filepath.Base(file) == pipeline.PageFile {
+		return fault.Usagef("%s is the page of the run there: name another file with --out", file)
+	}
 	info, err := os.Stat(file)
 	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
 		return nil // what cannot be written says so then

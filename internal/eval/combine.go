@@ -60,7 +60,9 @@ func Combine(runs, others []Run, rival string) (*Report, error) {
 			return nil, fault.Inputf("%s is not the only one of the runs with seed %d: only runs of different seeds can be put together", run.Name, r.Seed)
 		}
 		all.Seeds, all.Probes[name] = append(all.Seeds, r.Seed), r.Probes
-		for _, warning := range r.Warnings {
+	}
+	for _, run := range slices.Concat(runs, others) {
+		for _, warning := range run.Report.Warnings {
 			all.Warnings = append(all.Warnings, run.Name+": "+warning)
 		}
 	}

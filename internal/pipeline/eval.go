@@ -42,10 +42,8 @@ func (w *world) evalStage(ctx context.Context, dir string) error {
 	}
 	results := eval.NewReport(w.job.Options.Seed)
 	results.Rival = control.LinearName
-	if w.job.Options.RL.Steps > 0 {
-		if results.Warnings, err = Warnings(w.job.Root); err != nil {
-			return err
-		}
+	if results.Warnings, err = Warnings(w.job.Root); err != nil {
+		return err
 	}
 	var samples []report.Sample
 	var ranked []eval.Ranked

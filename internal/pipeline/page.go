@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goccy/go-yaml"
+
 	"github.com/gr2/gr2/internal/baseline"
 	"github.com/gr2/gr2/internal/durable"
 	"github.com/gr2/gr2/internal/fault"
@@ -103,6 +105,9 @@ func addBeside(d *report.Data, root string, others []Beside) error {
 		}
 		run := report.Run{Name: name(other.Root), Changes: other.Changes}
 		run.Curves, d.Alarms = splitAlarms(curves, d.Alarms, " of "+run.Name)
+		if err := addWarnings(d, other.Root, run.Name+": "); err != nil {
+			return err
+		}
 		d.Beside = append(d.Beside, run)
 	}
 	return nil
@@ -114,10 +119,8 @@ func pageData(root string) (report.Data, error) {
 		return report.Data{}, err
 	}
 	d := report.Data{Title: filepath.Base(root), Report: results, Limits: limits()}
-	for _, warning := range results.Warnings {
-		if strings.HasPrefix(warning, warningOf) { // the logs have the alarms
-			d.Alarms = append(d.Alarms, warning)
-		}
+	if err := addWarnings(&d, root, ""); err != nil {
+		return d, err
 	}
 	config, err := os.ReadFile(filepath.Join(root, ConfigFile))
 	if err != nil {
@@ -142,6 +145,18 @@ func pageData(root string) (report.Data, error) {
 		}
 	}
 	return d, nil
+}
+
+// addWarnings puts the warnings of a run's training among the alarms, which the logs
+// have.
+func addWarnings(d *report.Data, root, name string) error {
+	warnings, err := Warnings(root)
+	for _, warning := range warnings {
+		if strings.HasPrefix(warning, warningOf) {
+			d.Alarms = append(d.Alarms, name+warning)
+		}
+	}
+	return err
 }
 
 func limits() []string {
@@ -205,16 +220,32 @@ func addCurves(root string, d *report.Data) error {
 	return err
 }
 
+// leftOut reports whether the run's configuration leaves reinforcement learning out,
+// of which its folder may hold an earlier one.
+func leftOut(root string) bool {
+	var o struct {
+		RL struct {
+			Steps int `yaml:"steps"`
+		} `yaml:"rl"`
+	}
+	b, err := os.ReadFile(filepath.Join(root, ConfigFile))
+	return err == nil && yaml.Unmarshal(b, &o) == nil && o.RL.Steps == 0
+}
+
 // curvesOf reads the training logs, as far as they are written.
 func curvesOf(root string) (all []report.Curve, err error) {
+	without := leftOut(root)
 	for _, s := range []struct{ name, log string }{
 		{"midtrain: token warm-up", filepath.Join(StageMidtrain, stateDir, warmupDir, train.LogName)},
 		{"midtrain", filepath.Join(StageMidtrain, stateDir, train.LogName)},
 		{"sft", filepath.Join(StageSFT, stateDir, train.LogName)},
-		{"rl", filepath.Join(StageRL, stateDir, train.LogName)},
-		{"rl", filepath.Join(StageRL, stateDir, rl.SpeedLog)},
+		{StageRL, filepath.Join(StageRL, stateDir, train.LogName)},
+		{StageRL, filepath.Join(StageRL, stateDir, rl.SpeedLog)},
 	} {
 		path := filepath.Join(root, s.log)
+		if without && s.name == StageRL {
+			continue
+		}
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -237,7 +237,7 @@ func (r *RLOptions) warnings(slates rlSlates, result rl.Result) (list []string) 
 	}
 	switch wanted := result.Steps * r.Prompts; {
 	case result.Steps > 0 && result.Rankings == 0:
-		warn("no answer that was sampled is a ranking, so that no reward told one from another: use rl.decode=grammar, or let SFT learn the form with prompt.syntax_loss=true")
+		warn("no answer that was sampled is a ranking, so that no reward told one from another: use rl.decode=grammar, or begin with an SFT that has learnt the form (prompt.syntax_loss=true)")
 	case r.Attempts > 0 && 4*result.Short > wanted:
 		warn("%d of %d groups were not found, for answers to a prompt were equally good: more rl.attempts, a larger rl.group or rl.temperature may help", result.Short, wanted)
 	}
@@ -256,7 +256,7 @@ func (o *Options) rlAdvice() (advice []string) {
 	if r.From == StageSFT && o.SFT.TeacherTrees {
 		advice = append(advice, "SFT learns from boosted trees here, to which rewards added nothing on the data measured; sft.teacher_trees=false lets it learn from linear controls, to which they did (docs/rl.md)")
 	}
-	if r.Decode == decodeFree && !o.Prompt.SyntaxLoss {
+	if r.Decode == decodeFree && r.From == StageSFT && !o.Prompt.SyntaxLoss {
 		advice = append(advice, "rl.decode is free and prompt.syntax_loss false: SFT does not teach the form that answers must have, and without valid ones no reward tells one from another; set prompt.syntax_loss=true, or rl.decode=grammar")
 	}
 	return advice
@@ -271,9 +271,13 @@ type rlTraining struct {
 	Warnings []string  `json:"warnings,omitempty"`
 }
 
-// Warnings are what the trainings of a run warned of and were warned for, as far as
-// they are finished: a table of results shows none of it.
+// Warnings are what the training of a run warned of and was warned for, where it is
+// finished and the run's configuration does not leave it out: a table of results shows
+// none of it.
 func Warnings(root string) ([]string, error) {
+	if leftOut(root) {
+		return nil, nil
+	}
 	var t rlTraining
 	err := readJSON(filepath.Join(root, StageRL, rlTrainingFile), &t)
 	if errors.Is(err, fs.ErrNotExist) {
