@@ -199,12 +199,11 @@ func TestFewRankings(t *testing.T) {
 		}
 	}
 	scores := [][]float64{{.5, .6, .7}, {.3, .4, .5}, {.3, .4, .5}}
-	var last *Alarm
 	for i, parts := range scores {
-		last = s.mark(train.Validation{Score: parts[1], Parts: parts})
+		s.mark(train.Validation{Score: parts[1], Parts: parts})
 		rows(.5+.1*float64(i), 6-2*i)
 	}
-	last = s.mark(train.Validation{Score: .4, Parts: scores[2]})
+	last := s.mark(train.Validation{Score: .4, Parts: scores[2]})
 	if last == nil || last.Kind != HollowReward {
 		t.Errorf("alarm %+v, want that of a hollow reward", last)
 	}
