@@ -140,7 +140,7 @@ func TestRLRun(t *testing.T) {
 		}
 	}
 	probes := string(gr2(t, "eval", "--run", out, "--probe"))
-	for _, want := range []string{"logged / position / shuffled", "logged / position / reversed", "logged / labels", "copy_rate", "credit"} {
+	for _, want := range []string{"logged / position / shuffled", "logged / position / reversed", "logged / labels", "copy_rate", "moved_one_order", "credit", "policy  "} {
 		if !strings.Contains(probes, want) {
 			t.Errorf("--probe does not print %q:\n%s", want, probes)
 		}

@@ -18,6 +18,8 @@ import (
 // Probes are what an order's probes found about the policy. They stand in
 // report.json under probes.ORDER.
 type Probes struct {
+	// Policy is the row whose answers these are.
+	Policy string `json:"policy"`
 	// ValidRate is the share of answers that are full permutations and no
 	// fallback.
 	ValidRate float64 `json:"valid_rate"`
@@ -99,6 +101,7 @@ type Cost struct {
 func (e *evaluation) probe(ctx context.Context, results *eval.Report) error {
 	slates, served := e.set.test.Slates, e.served()
 	p := Probes{
+		Policy:   served.name,
 		CopyRate: eval.CopyRate(rankings(served.answers)),
 		IdleRate: eval.IdleRate(slates, rankings(served.answers)),
 		IDOrder:  eval.ProbeIDOrder(slates, e.data.Catalog, e.job.Options.Eval.Bootstrap, e.job.Options.Seed),

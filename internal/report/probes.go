@@ -21,6 +21,7 @@ type probeRow struct{ Name, Value, Meaning, Verdict string }
 // probeMeanings explain probes and their numbers by the last part of their
 // name. What is not here is shown without a word.
 var probeMeanings = map[string]string{
+	"policy":          "Whose answers these are.",
 	"valid_rate":      "Share of outputs that are a full permutation of their slate. Under the grammar anything below 100% is a bug.",
 	"copy_rate":       "Share of slates given back exactly as they came. A lift beside a high copy rate comes from few slates.",
 	"idle_rate":       "Share of slates that could be bettered and were not: their positives stand behind as many negatives as before.",
