@@ -74,11 +74,14 @@ func (w *world) midtrainStage(ctx context.Context, dir string) error {
 // train runs one training and tells how it goes.
 func (w *world) train(ctx context.Context, what string, r *train.Run) error {
 	r.Progress = func(s train.Status) {
-		if v := s.Validation; v != nil {
+		switch v := s.Validation; {
+		case s.Resumed:
+			w.say("%s: goes on after step %d", what, s.Step)
+		case v != nil:
 			w.say("step %d: validation %s", s.Step, formatMetrics(v.Metrics))
-			return
+		default:
+			w.work(s.Done, 1, fmt.Sprintf("%s, step %d, loss %.3f, %.0f tokens/s", what, s.Step, s.Loss, s.TokensPerSecond))
 		}
-		w.work(s.Done, 1, fmt.Sprintf("%s, step %d, loss %.3f, %.0f tokens/s", what, s.Step, s.Loss, s.TokensPerSecond))
 	}
 	if r.Options.NewTokensFrom == 0 { // token warm-up needs less
 		state, step := r.Memory()

@@ -46,6 +46,7 @@ const (
 // Status is the state of a run under way.
 type Status struct {
 	Step            int
+	Resumed         bool    // there are steps of an earlier process, and nothing else to tell
 	Done            float64 // share of the stage
 	Loss            float64 // of the last step, weighted mean over its tokens
 	TokensPerSecond float64 // since the start of this process
@@ -128,6 +129,9 @@ func (r *Run) Do(ctx context.Context) (Result, error) {
 	l.feed.next = l.state.Next
 	if l.state.Finished {
 		return l.state.Result, nil
+	}
+	if l.state.Steps > 0 && l.Progress != nil {
+		l.Progress(Status{Step: l.state.Steps, Resumed: true})
 	}
 	if err := l.train(ctx); err != nil {
 		return Result{}, err

@@ -256,8 +256,16 @@ func TestStoppedDuringValidation(t *testing.T) {
 			t.Fatalf("stop %d: %v", stop, err)
 		}
 	}
-	broken := run(dir, validate)
+	broken, resumed := run(dir, validate), 0
+	broken.Progress = func(s train.Status) {
+		if s.Resumed {
+			resumed = s.Step
+		}
+	}
 	got, err := broken.Do(t.Context())
+	if resumed == 0 || resumed > want.Steps {
+		t.Errorf("it is said to go on after step %d of %d", resumed, want.Steps)
+	}
 	if err != nil || got != want || !bytes.Equal(bits(broken.Model), bits(whole.Model)) {
 		t.Errorf("resumed %+v, %v; unbroken %+v", got, err, want)
 	}

@@ -215,10 +215,15 @@ func testResume(t *testing.T, w world, o Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, stops := t.TempDir(), 0
+	dir, stops, resumed := t.TempDir(), 0, []int(nil)
 	for after := 3; ; after += stopStride {
 		r := w.run(t, dir, o)
 		r.Validate = byWeights(r.Model)
+		r.Progress = func(s Status) {
+			if s.Resumed {
+				resumed = append(resumed, s.Step)
+			}
+		}
 		got, err := r.Do(interruptedAfter(t.Context(), after))
 		if errors.Is(err, context.Canceled) {
 			stops++
@@ -237,6 +242,9 @@ func testResume(t *testing.T, w world, o Options) {
 	}
 	if stops < 3 {
 		t.Errorf("stopped %d times: this test breaks too little", stops)
+	}
+	if len(resumed) == 0 || resumed[0] == 0 || !slices.IsSorted(resumed) || resumed[len(resumed)-1] > want.Steps {
+		t.Errorf("it is said to go on after steps %v", resumed)
 	}
 	a, _ := os.ReadFile(filepath.Join(dir, train.LogName))
 	b, _ := os.ReadFile(filepath.Join(whole.Dir, train.LogName))
