@@ -163,6 +163,7 @@ func TestWrongConfigurationIsNamed(t *testing.T) {
 		{"small", "sft.orders=sasrec", "sft.orders"},
 		{"small", "rl.reward=A", `rl.reward is "A"; use one of naive, a, b, c`},
 		{"small", "rl.metric=mrr", `rl.metric is "mrr"; use one of auc, ndcg, promotion`},
+		{"nano", "slates.k=2 model.max_positions=1087", "answers of up to 64 (by slates.k) take"},
 		{"small", "rl.updates=65", "rl.updates is 65 and rl.prompts 64"},
 		{"small", "rl.alpha=-1", "rl.alpha is -1; use 0 to 100"},
 		{"small", "slates.k=51", "slates.k is 51; use 2 to 50"},

@@ -318,11 +318,11 @@ func (c *checker) prompt(o *Options) {
 }
 
 // room checks that the longest answer has room behind the longest prompt: some four
-// tokens a candidate, what is written around them, a trace, and what free decoding may
-// add.
+// tokens a candidate and what is written around them, 64 at least, a trace, and what
+// free decoding may add.
 func (c *checker) room(o *Options) {
 	c.within("model.max_positions", float64(o.Model.MaxPositions), 1, 65536)
-	answer := 24 + 4*o.Slates.K
+	answer := max(64, 24+4*o.Slates.K)
 	if p := o.promptOptions(); p.Mode == prompt.ModeTrace {
 		answer += p.TraceMax
 	}

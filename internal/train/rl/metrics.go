@@ -24,6 +24,8 @@ type Metrics struct {
 	Truncated float64   `json:"truncated"`         // share that ended at the limit
 	Length    float64   `json:"length"`            // tokens
 	Groups    Groups    `json:"groups"`
+
+	rankings int // answers that are full permutations
 }
 
 // Updates are means over the optimiser steps of a step, Policy over their choices.
@@ -96,7 +98,7 @@ type validationRow struct {
 func measure(groups []group) Metrics {
 	var m Metrics
 	var ranking Rankings
-	answers, valid := 0.0, 0.0
+	answers := 0.0
 	for i := range groups {
 		g := &groups[i]
 		m.Groups.Drawn++
@@ -109,7 +111,7 @@ func measure(groups []group) Metrics {
 			answers++
 			m.add(a)
 			if a.parsed.Valid {
-				valid++
+				m.rankings++
 				ranking.add(g, a)
 			}
 		}
@@ -117,6 +119,7 @@ func measure(groups []group) Metrics {
 	for _, v := range []*float64{&m.Reward.Total, &m.Reward.Rank, &m.Reward.Format, &m.Reward.Overlong, &m.Truncated, &m.Length} {
 		*v /= max(1, answers)
 	}
+	valid := float64(m.rankings)
 	if valid > 0 {
 		for _, v := range []*float64{&ranking.AUC, &ranking.N3, &ranking.Copied, &ranking.Perfect, &ranking.Idle, &ranking.Echoed} {
 			*v /= valid
@@ -153,18 +156,6 @@ func share(yes bool) float64 {
 		return 1
 	}
 	return 0
-}
-
-// rankings is the number of valid answers.
-func rankings(groups []group) (n int) {
-	for i := range groups {
-		for j := range groups[i].answers {
-			if groups[i].answers[j].parsed.Valid {
-				n++
-			}
-		}
-	}
-	return n
 }
 
 // updateSums are sums over the optimiser steps of a step.

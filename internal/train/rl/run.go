@@ -213,7 +213,7 @@ func (l *loop) step(ctx context.Context) error {
 	l.state.Draws += len(drawn)
 	l.state.Steps++
 	l.state.Short += m.Groups.Short
-	l.state.Rankings += rankings(drawn)
+	l.state.Rankings += m.rankings
 	m.Step, m.Draws = l.state.Steps, l.state.Draws
 	l.state.note(&m)
 	speed := Speed{Step: m.Step, RolloutSeconds: sampled.Sub(began).Seconds(), UpdateSeconds: time.Since(sampled).Seconds()}
