@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/gr2/gr2/internal/config"
@@ -41,5 +42,27 @@ func TestChangesOf(t *testing.T) {
 	}
 	if have := changesOf(others, others); have != nil {
 		t.Errorf("changes %q of runs and themselves", have)
+	}
+}
+
+// TestStoredConfigurationHolds: a configuration that was made wrong is refused where it
+// is read to work with, with its file and key.
+func TestStoredConfigurationHolds(t *testing.T) {
+	run := t.TempDir()
+	o, err := config.Load("nano", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.RL.Updates = o.RL.Prompts + 1
+	b, err := config.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(run, "config.yaml")
+	if err := os.WriteFile(file, b, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := runConfig(run); err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "rl.updates") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -45,7 +46,8 @@ func (f *configFlags) load(cmd *cobra.Command, run string) (o pipeline.Options, 
 	return o, stored, err
 }
 
-// storedConfig reads the configuration of a run folder, nil where there is none.
+// storedConfig reads the configuration of a run folder, nil where there is none. What
+// goes on with it validates it, for a setting may mend what an older version allowed.
 func storedConfig(run string) (*pipeline.Options, error) {
 	if run == "" {
 		return nil, nil
@@ -62,13 +64,19 @@ func storedConfig(run string) (*pipeline.Options, error) {
 	return &o, nil
 }
 
-// runConfig is the configuration of a run that has to be there.
+// runConfig is the configuration of a run that has to be there, and one that holds.
 func runConfig(run string) (*pipeline.Options, error) {
 	o, err := storedConfig(run)
-	if err == nil && o == nil {
-		err = fault.Inputf("%s has no %s: it holds no run", run, pipeline.ConfigFile)
+	switch {
+	case err != nil:
+		return nil, err
+	case o == nil:
+		return nil, fault.Inputf("%s has no %s: it holds no run", run, pipeline.ConfigFile)
 	}
-	return o, err
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(run, pipeline.ConfigFile), err)
+	}
+	return o, nil
 }
 
 func newConfig(e *env) *cobra.Command {
