@@ -62,7 +62,7 @@ type part struct {
 
 var parts = []part{
 	{"form", "synthetic market, free decoding, slates of 5", 10, []curve{valid, length, copied, auc, reward}},
-	{"copy", "synthetic market, under the grammar, slates of 10", 25, []curve{copied, perfect, auc, reward}},
+	{"copy", "synthetic market, under the grammar, slates of 10", 25, []curve{copied, perfect, idle, auc, reward}},
 	{"form-beauty", "Amazon Beauty, free decoding", 10, []curve{valid, length, copied, auc, reward}},
 	{"copy-beauty", "Amazon Beauty, under the grammar", 25, []curve{copied, perfect, idle, auc, reward}},
 	{"form-sports", "Amazon Sports and Outdoors, free decoding", 10, []curve{valid, length, copied, auc, reward}},
