@@ -37,16 +37,19 @@ var datasets = []struct {
 
 // target is a lift over the incoming order in percent, R@1, R@3 and N@3: the
 // gate, the aim, and what feature models reach with the same evidence on slates
-// of their own.
+// of their own, how many of these hold a positive, and the R@1 of their incoming
+// order.
 type target struct {
 	order              string
 	gate, aim, ceiling [3]float64
+	slates             int
+	incoming           float64
 }
 
 var goals = []target{
-	{"sasrec", [3]float64{18, 7, 10}, [3]float64{45, 17, 24}, [3]float64{52, 21, 29}},
-	{"blend", [3]float64{7, 7, 7}, [3]float64{18.7, 16, 17}, [3]float64{24, 20, 22}},
-	{"bpr", [3]float64{25, 12, 16}, [3]float64{86, 41, 53}, [3]float64{95, 46, 59}},
+	{"sasrec", [3]float64{18, 7, 10}, [3]float64{45, 17, 24}, [3]float64{52, 21, 29}, 1847, .252},
+	{"blend", [3]float64{7, 7, 7}, [3]float64{18.7, 16, 17}, [3]float64{24, 20, 22}, 2134, .284},
+	{"bpr", [3]float64{25, 12, 16}, [3]float64{86, 41, 53}, [3]float64{95, 46, 59}, 1166, .190},
 }
 
 var metrics = [3]string{"R@1", "R@3", "N@3"}
@@ -102,6 +105,9 @@ func main() {
 		if err := lifts(&table, d.name, d.title, d.targets); err != nil {
 			log.Fatal(err)
 		}
+	}
+	if err := inFirstPlace(&table); err != nil {
+		log.Fatal(err)
 	}
 	if err := attribute(&table); err != nil {
 		log.Fatal(err)
@@ -206,6 +212,30 @@ func (t *target) write(out io.Writer) {
 	}{{"gate", t.gate}, {"aim", t.aim}, {"ceiling of feature models on Beauty", t.ceiling}} {
 		fmt.Fprintf(out, "| %s | | *%s* | | %+g | %+g | %+g | | | |\n", t.order, g.name, g.lifts[0], g.lifts[1], g.lifts[2])
 	}
+}
+
+// inFirstPlace writes in how many slates of Beauty, whose users have one positive each,
+// it comes first: what a lift over the incoming order does not say where slates
+// hold a positive more or less often.
+func inFirstPlace(out io.Writer) error {
+	r, err := read("beauty", "rl-from-sft")
+	if r == nil || err != nil {
+		return err
+	}
+	fmt.Fprint(out, "\n## Amazon Beauty: test slates whose positive comes first, of those that hold it\n\n| incoming order | incoming | RL from SFT | boosted trees | incoming, ceiling's slates | ceiling |\n|---|---|---|---|---|---|\n")
+	for _, t := range goals {
+		fmt.Fprintf(out, "| %s |", t.order)
+		for _, policy := range []string{"incoming", "rl", "control/trees"} {
+			row := r.Find(t.order, policy, eval.Conditional, "test")
+			if row == nil {
+				return fmt.Errorf("beauty-rl-from-sft: no row of %s on the %s order", policy, t.order)
+			}
+			fmt.Fprintf(out, " %.0f of %d |", row.Metrics["R@1"]*float64(row.N), row.N)
+		}
+		came := t.incoming * float64(t.slates)
+		fmt.Fprintf(out, " %.0f of %d | %.0f of %d |\n", came, t.slates, came*(1+t.ceiling[0]/100), t.slates)
+	}
+	return nil
 }
 
 // result is a line of the table that has been measured.

@@ -136,7 +136,8 @@ func (w *window) add(m *Metrics) {
 
 func (w *window) known() bool { return w.Reward.known() }
 
-// enough is how many groups' worth of rankings say what share of them are copies.
+// enough is how many groups' worth of rankings say what share of them are copies, and
+// those of a single step what share of the answers they are.
 const enough = 10
 
 // copies reports whether more than were copied in the beginning, and than are right,
@@ -199,10 +200,16 @@ func (s *state) best() mark {
 	return best
 }
 
-// fittest is the mark with the largest share of rankings among the answers.
+// fittest is the mark with the largest share of rankings among the answers, of those
+// that say what it is: the first, of one step, may have too few for that, and the steps
+// after it have it too.
 func (s *state) fittest() mark {
-	fittest := s.Marks[0]
-	for _, m := range s.Marks {
+	marks := s.Marks
+	if marks[0].Copied.Weight < enough {
+		marks = marks[1:]
+	}
+	fittest := marks[0]
+	for _, m := range marks {
 		if m.known() && m.Valid.mean() > fittest.Valid.mean() {
 			fittest = m
 		}
