@@ -37,7 +37,8 @@ func tasks() []task {
 		{"step", 16, 228, 4, 24, 1, false}, // a quarter of the next, with one update
 		{"rollout", 16, 228, 4, 24, 1, false},
 		{"update", 16, 228, 4, 24, 1, false},
-		{"step", 64, 228, 4, 24, 4, true}, // as in experiments/rl_lift
+		{"step", 64, 228, 16, 24, 4, true}, // as in experiments/rl_lift
+		{"step", 64, 228, 4, 24, 4, true},  // as there with rl.group=4
 		{"update", 64, 228, 4, 24, 4, true},
 	}
 }
