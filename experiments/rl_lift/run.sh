@@ -74,7 +74,7 @@ for dataset in ${DATASETS:-market beauty sports beauty-time}; do
     if [ "$dataset" = market ]; then steps=200 epochs=12; fi
     case $name in
       rl-from-sft) settings=(--set rl.steps=$steps) ;;
-      rl-from-trees) settings=(--set rl.steps=$steps --set rl.group=4 --set sft.teacher_trees=true) ;;
+      rl-from-trees) settings=(--set rl.steps=$steps --set sft.teacher_trees=true) ;;
       rl-from-midtrain) settings=(--set rl.steps=$steps --set rl.group=4 --set rl.from=midtrain --set rl.lr=0.001 --set rl.kl=0 --set rl.temperature=1) ;;
       sft-labels) settings=(--set sft.epochs=$epochs) ;;
       *) echo "no cell $name: use rl-from-sft, rl-from-trees, rl-from-midtrain or sft-labels" >&2; exit 2 ;;
