@@ -72,9 +72,10 @@ var lines = []line{
 	{"rl-from-sft", "bayes", "Bayes-optimal order"},
 }
 
-// changes are the cells of attribution.sh, and what the teacher of run.sh's rl-from-trees and the labels of its sft-labels change.
+// changes are the cells of attribution.sh, and what the teacher of run.sh's rl-from-trees and the labels of its sft-labels change, and rewards beside these.
 var changes = []line{
 	{"sft-labels", "sft", "labels too, of about as many slates as RL has rewards of"},
+	{"rl-over-labels", "rl", "rewards, over SFT with such labels"},
 	{"rl-from-trees", "sft", "trees for a teacher, not the linear controls"},
 	{"rl-from-trees", "rl", "trees for a teacher, not the linear controls (both with G 4)"},
 	{"sft-no-evidence", "sft", "no evidence tokens"},

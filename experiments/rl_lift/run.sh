@@ -68,6 +68,18 @@ combined() {
   mv "$file.json.part" "$file.json"
 }
 
+# labels DATASET: RL, which learns from rewards, over the SFT that learns from labels in its place.
+labels() {
+  local runs=() seed
+  for seed in 1 2 3; do
+    if [ ! -f "$out/$1-$seed-rl-from-sft/report.json" ]; then return; fi
+    runs+=(--run "$out/$1-$seed-rl-from-sft" --against "$out/$1-$seed-sft-labels")
+  done
+  "$out/gr2" eval "${runs[@]}" --json >"$results/$1-rl-over-labels.json.part"
+  mv "$results/$1-rl-over-labels.json.part" "$results/$1-rl-over-labels.json"
+  experiments/made.sh $results "$1-rl-over-labels"
+}
+
 for dataset in ${DATASETS:-market beauty sports beauty-time}; do
   for name in ${CELLS:-rl-from-sft rl-from-trees rl-from-midtrain sft-labels}; do
     steps=375 epochs=2
@@ -89,6 +101,7 @@ for dataset in ${DATASETS:-market beauty sports beauty-time}; do
     done
     if [ "${SEEDS:-1 2 3}" = "1 2 3" ]; then
       combined "$results/$dataset-$name" "${runs[@]}"
+      if [ "$name" = sft-labels ]; then labels "$dataset"; fi
     fi
   done
 done

@@ -218,7 +218,8 @@ print means over the runs, with intervals over the users that they share, and ho
 much the lifts vary between them.
 
 --against compares every policy with itself in runs of another configuration, on
-the same test slates, by seed: what a change of the recipe did in these runs.
+the same test slates, by seed: what a change of the recipe did in these runs. Where
+they have no rl, rl is compared with their sft.
 
 --over compares every policy with another policy of the runs than the linear control.
 Like several runs, it has intervals over users.

@@ -126,6 +126,11 @@ func (r *Row) compare(j *joint, orders []string, rival string) {
 		return
 	}
 	r.OverOther, r.OtherSpread = over(side{r.Policy, true})
+	if r.OverOther == nil && r.Before != "" { // runs without the last stage
+		if r.OverOther, r.OtherSpread = over(side{r.Before, true}); r.OverOther != nil {
+			r.Other = r.Before
+		}
+	}
 	if r.Policy != rival {
 		r.OverRival, r.RivalSpread = over(side{policy: rival})
 	}

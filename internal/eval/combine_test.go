@@ -45,9 +45,11 @@ func measured(t *testing.T, seed uint64, slates []Ranked) Run {
 		if test == nil {
 			test = &Test{Order: s.Order, Split: s.Split, Rival: rivalName, Samples: 500, Seed: seed}
 			byOrder[s.Order], orders = test, append(orders, s.Order)
-			policies[s.Order] = []Policy{{Name: rivalName}, {Name: "sft"}, {Name: "rl", Before: "sft"}}
-			if s.Rankings[Bayes] != nil {
-				policies[s.Order] = append(policies[s.Order], Policy{Name: Bayes})
+			policies[s.Order] = []Policy{{Name: rivalName}, {Name: "sft"}}
+			for _, last := range []Policy{{Name: "rl", Before: "sft"}, {Name: Bayes}} {
+				if s.Rankings[last.Name] != nil {
+					policies[s.Order] = append(policies[s.Order], last)
+				}
 			}
 		}
 		test.Slates = append(test.Slates, slate(s.Slate, convert[uint8](s.Grades)...))
@@ -265,6 +267,28 @@ func TestCombineComparesWithOtherRuns(t *testing.T) {
 		if row := all.Find("logged", policy, Conditional, "test"); row.OverOther != nil {
 			t.Errorf("%s is compared with itself: %v", policy, row.OverOther)
 		}
+	}
+	if rl.Other != "" {
+		t.Errorf("rl is compared with %s, which is not itself", rl.Other)
+	}
+}
+
+// A policy that the other runs lack is compared with the one it was trained from.
+func TestCombineComparesWithRunsOfFewerStages(t *testing.T) {
+	run := measured(t, 1, drawn("logged", "u", 50, 1, 1))
+	lacking := drawn("logged", "u", 50, 1, 1)
+	for i := range lacking {
+		delete(lacking[i].Rankings, "rl")
+	}
+	all := combined(t, []Run{run}, []Run{measured(t, 1, lacking)})
+	rl := all.Find("logged", "rl", Conditional, "test")
+	want := rl.Metrics["R@1"]/all.Find("logged", "sft", Conditional, "test").Metrics["R@1"] - 1
+	if lift := rl.OverOther["R@1"]; rl.Other != "sft" || want == 0 || !near(lift.Value, want) {
+		t.Errorf("rl over %q of the other run: %+v, want %g over sft", rl.Other, lift, want)
+	}
+	var table strings.Builder
+	if err := WriteTable(&table, all); err != nil || !strings.Contains(table.String(), "lift over the same policy in the other runs, rl over their sft, 95% interval") {
+		t.Errorf("error %v; the table does not say what rl is compared with:\n%s", err, table.String())
 	}
 }
 

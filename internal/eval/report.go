@@ -36,7 +36,9 @@ type Row struct {
 	Before     string          `json:"before,omitempty"`
 	OverBefore map[string]Lift `json:"over_before,omitempty"`
 	// OverOther is the same over this policy in the runs that Combine was given to
-	// compare with: what their configuration lacks.
+	// compare with, or over their policy Other where they lack it: what their
+	// configuration lacks.
+	Other     string          `json:"other,omitempty"`
 	OverOther map[string]Lift `json:"over_other,omitempty"`
 	// Spread, RivalSpread, BeforeSpread and OtherSpread are the standard deviations
 	// of Lift, OverRival, OverBefore and OverOther over the runs that Combine put

@@ -47,7 +47,7 @@ func WriteTable(w io.Writer, r *Report) error {
 			{Incoming, func(r *Row) (map[string]Lift, map[string]float64) { return r.Lift, r.Spread }},
 			{r.Rival, func(r *Row) (map[string]Lift, map[string]float64) { return r.OverRival, r.RivalSpread }},
 			{"the stage before", func(r *Row) (map[string]Lift, map[string]float64) { return r.OverBefore, r.BeforeSpread }},
-			{"the same policy in the other runs", func(r *Row) (map[string]Lift, map[string]float64) { return r.OverOther, r.OtherSpread }},
+			{others(group), func(r *Row) (map[string]Lift, map[string]float64) { return r.OverOther, r.OtherSpread }},
 		} {
 			if lifts := lifts(group, c.of); len(lifts) > 1 {
 				fmt.Fprintf(&out, "lift over %s, 95%% interval\n", c.over)
@@ -57,6 +57,17 @@ func WriteTable(w io.Writer, r *Report) error {
 	}
 	_, err := io.WriteString(w, out.String())
 	return err
+}
+
+// others says what the rows are compared with in other runs.
+func others(group []Row) string {
+	name := "the same policy in the other runs"
+	for _, r := range group {
+		if r.Other != "" {
+			name += ", " + r.Policy + " over their " + r.Other
+		}
+	}
+	return name
 }
 
 // groups collects rows of the same order, split and slice, by first
