@@ -34,7 +34,7 @@ func tasks() []task {
 		{"rollout", 8, 256, 8, 48, 1, false},
 		{"update", 8, 256, 8, 48, 1, false},
 		{"step", 8, 512, 8, 24, 1, false},
-		{"step", 16, 228, 4, 24, 1, false}, // a quarter of the next, with one update
+		{"step", 16, 228, 4, 24, 1, false}, // a quarter of the whole with rl.group=4, with one update
 		{"rollout", 16, 228, 4, 24, 1, false},
 		{"update", 16, 228, 4, 24, 1, false},
 		{"step", 64, 228, 16, 24, 4, true}, // as in experiments/rl_lift

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What moves the lift most, on Amazon Beauty: the runs of run.sh with one thing taken away, added or made another, three seeds.
 # The cells are those of cells.txt, or some that CELLS names. Those that begin with sft differ before reinforcement learning, which they do without, those
-# that begin with rl differ in it; both are compared with rl-from-sft, policy by policy. Needs the run folders that run.sh left in FOLDER.
+# that begin with rl differ in it; both are compared with rl-from-sft, policy by policy, or with the cell that stands behind against=. Needs the run folders
+# that run.sh left in FOLDER.
 # Usage: GR2_DATA=... experiments/rl_lift/attribution.sh [FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -9,12 +10,16 @@ out=${1:-runs/rl_lift}
 results=experiments/rl_lift
 go build -o "$out/gr2" ./cmd/gr2
 
-# settings CELL: what is set otherwise.
-settings() {
+# line CELL: what stands behind its name.
+line() {
   local line
   line=$(grep "^$1 " "$results/cells.txt") || { echo "no cell $1 in $results/cells.txt" >&2; return 2; }
   echo "${line#* }"
 }
+
+# settings CELL: what is set otherwise. against CELL: the cell it is compared with.
+settings() { line "$1" | sed 's/against=[^ ]* *//'; }
+against() { line "$1" | sed -n 's/.*against=\([^ ]*\).*/\1/p'; }
 
 cell() { # CELL
   local run=$out/beauty-$seed-$1 set=() changes
@@ -30,10 +35,10 @@ cell() { # CELL
 }
 
 for name in ${CELLS:-$(cut -d" " -f1 "$results/cells.txt")}; do
-  runs=()
+  runs=() other=$(against "$name")
   for seed in 1 2 3; do
     cell "$name"
-    runs+=(--run "$out/beauty-$seed-$name" --against "$out/beauty-$seed-rl-from-sft")
+    runs+=(--run "$out/beauty-$seed-$name" --against "$out/beauty-$seed-${other:-rl-from-sft}")
   done
   "$out/gr2" eval "${runs[@]}" --json >"$results/beauty-$name.json.part"
   mv "$results/beauty-$name.json.part" "$results/beauty-$name.json"

@@ -72,7 +72,7 @@ combined() {
 labels() {
   local runs=() seed
   for seed in 1 2 3; do
-    if [ ! -f "$out/$1-$seed-rl-from-sft/report.json" ]; then return; fi
+    if [ ! -f "$out/$1-$seed-rl-from-sft/report.json" ] || [ ! -f "$out/$1-$seed-sft-labels/report.json" ]; then return; fi
     runs+=(--run "$out/$1-$seed-rl-from-sft" --against "$out/$1-$seed-sft-labels")
   done
   "$out/gr2" eval "${runs[@]}" --json >"$results/$1-rl-over-labels.json.part"
@@ -101,7 +101,7 @@ for dataset in ${DATASETS:-market beauty sports beauty-time}; do
     done
     if [ "${SEEDS:-1 2 3}" = "1 2 3" ]; then
       combined "$results/$dataset-$name" "${runs[@]}"
-      if [ "$name" = sft-labels ]; then labels "$dataset"; fi
+      case $name in rl-from-sft | sft-labels) labels "$dataset" ;; esac
     fi
   done
 done

@@ -30,7 +30,8 @@ type Run struct {
 // rival is the policy that OverRival compares with; "" is that of the reports.
 //
 // others are runs of another configuration, with the same seeds and test slates
-// (none: nil); OverOther is what a policy adds to itself in these.
+// (none: nil); OverOther is what a policy adds to itself in these, or to the one it
+// was trained from where none of them has it.
 func Combine(runs, others []Run, rival string) (*Report, error) {
 	runs = slices.SortedFunc(slices.Values(runs), func(a, b Run) int { return cmp.Compare(a.Report.Seed, b.Report.Seed) })
 	others, err := matched(runs, others)
@@ -126,7 +127,7 @@ func (r *Row) compare(j *joint, orders []string, rival string) {
 		return
 	}
 	r.OverOther, r.OtherSpread = over(side{r.Policy, true})
-	if r.OverOther == nil && r.Before != "" { // runs without the last stage
+	if r.Before != "" && !j.othersHave(r.Policy) {
 		if r.OverOther, r.OtherSpread = over(side{r.Before, true}); r.OverOther != nil {
 			r.Other = r.Before
 		}

@@ -286,6 +286,9 @@ func TestCombineComparesWithRunsOfFewerStages(t *testing.T) {
 	if lift := rl.OverOther["R@1"]; rl.Other != "sft" || want == 0 || !near(lift.Value, want) {
 		t.Errorf("rl over %q of the other run: %+v, want %g over sft", rl.Other, lift, want)
 	}
+	if part := combined(t, []Run{run, measured(t, 2, drawn("logged", "u", 50, 1, 2))}, []Run{measured(t, 1, lacking), measured(t, 2, drawn("logged", "u", 50, 1, 2))}); part.Find("logged", "rl", Conditional, "test").OverOther != nil {
+		t.Error("rl is compared with something that is sft in one run and rl in the other")
+	}
 	var table strings.Builder
 	if err := WriteTable(&table, all); err != nil || !strings.Contains(table.String(), "lift over the same policy in the other runs, rl over their sft, 95% interval") {
 		t.Errorf("error %v; the table does not say what rl is compared with:\n%s", err, table.String())

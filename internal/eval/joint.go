@@ -107,6 +107,16 @@ func (j *joint) lifts(orders []string, base, policy side) (mean map[string]Lift,
 	return mean, spread
 }
 
+// othersHave reports whether one of the runs to compare with has the policy.
+func (j *joint) othersHave(policy string) bool {
+	for c := range j.place {
+		if c.run >= j.runs && c.policy == policy {
+			return true
+		}
+	}
+	return false
+}
+
 func (j *joint) column(s side, run int, order, name string) column {
 	if s.other {
 		run += j.runs

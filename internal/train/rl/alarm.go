@@ -201,11 +201,11 @@ func (s *state) best() mark {
 }
 
 // fittest is the mark with the largest share of rankings among the answers, of those
-// that say what it is: the first, of one step, may have too few for that, and the steps
-// after it have it too.
+// that say what it is: the first, of one step, may have too few for that where most
+// answers are none, and the steps after it count that step too.
 func (s *state) fittest() mark {
 	marks := s.Marks
-	if marks[0].Copied.Weight < enough {
+	if first := &marks[0]; first.Copied.Weight < enough && first.Valid.mean() < .5 {
 		marks = marks[1:]
 	}
 	fittest := marks[0]

@@ -51,6 +51,9 @@ func TestDiverged(t *testing.T) {
 		sure.Marks[i+1].Flat, solved.Marks[i+1].Flat = about(1, 0, 50), about(1, 0, 50)
 		constant.Marks[i+1].One = .8
 	}
+	lucky := marked(validated{.5, .3, .3, 0, .40}, validated{.5, .1, .3, 0, .40}, validated{.5, .1, .3, 0, .40})
+	small := marked(validated{.5, .6, .3, 0, .40}, validated{.6, .5, .3, 0, .40}, validated{.7, .4, .3, 0, .40})
+	lucky.Marks[0].Copied, small.Marks[0].Copied = about(0, 0, enough-1), about(0, 0, enough-1)
 	still := validated{.6, 1, .3, .05, .37} // few of the samples are copies
 	given := func(s *state, shares ...float64) *state {
 		for i, share := range shares {
@@ -80,6 +83,8 @@ func TestDiverged(t *testing.T) {
 		"form unlearnt":               {marked(validated{.5, .6, .3, 0, .40}, validated{.6, .5, .3, 0, .40}, validated{.7, .4, .3, 0, .40}), FewerRankings},
 		"form unlearnt, and paid for": {marked(validated{.5, .6, .3, 0, .40}, validated{.4, .5, .3, 0, .40}, validated{.3, .4, .3, 0, .40}), 0},
 		"form unlearnt for nothing":   {marked(validated{.5, .6, .3, 0, .40}, validated{.5, .5, .3, 0, .40}, validated{.501, .4, .3, 0, .40}), FewerRankings},
+		"form of a lucky first step":  {lucky, 0},
+		"form unlearnt by few":        {small, FewerRankings},
 		"form learnt":                 {marked(validated{.5, .4, .3, 0, .40}, validated{.6, .5, .3, 0, .40}, validated{.7, .6, .3, 0, .40}), 0},
 		"form wavers":                 {marked(validated{.5, .6, .3, 0, .40}, validated{.6, .58, .3, 0, .40}, validated{.7, .57, .3, 0, .40}), 0},
 
