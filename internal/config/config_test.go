@@ -84,11 +84,19 @@ func TestCellsResolve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	before := map[string]bool{}
 	for line := range strings.Lines(string(cells)) {
 		name, settings, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if other, with := strings.CutPrefix(settings, "against="); with {
+			other, settings, _ = strings.Cut(other, " ")
+			if !before[other] {
+				t.Errorf("%s is compared with %s, which is no cell before it", name, other)
+			}
+		}
 		if _, err := config.Load("small", filepath.Join(folder, "amazon.yaml"), strings.Fields(settings)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+		before[name] = true
 	}
 }
 
