@@ -68,8 +68,8 @@ combined() {
   mv "$file.json.part" "$file.json"
 }
 
-# labels DATASET: RL, which learns from rewards, over the SFT that learns from labels in its place.
-labels() {
+# over_labels DATASET: RL, which learns from rewards, over the SFT that learns from labels in its place.
+over_labels() {
   local runs=() seed
   for seed in 1 2 3; do
     if [ ! -f "$out/$1-$seed-rl-from-sft/report.json" ] || [ ! -f "$out/$1-$seed-sft-labels/report.json" ]; then return; fi
@@ -86,7 +86,7 @@ for dataset in ${DATASETS:-market beauty sports beauty-time}; do
     if [ "$dataset" = market ]; then steps=200 epochs=12; fi
     case $name in
       rl-from-sft) settings=(--set rl.steps=$steps) ;;
-      rl-from-trees) settings=(--set rl.steps=$steps --set sft.teacher_trees=true) ;;
+      rl-from-trees) settings=(--set rl.steps=$steps --set rl.group=4 --set sft.teacher_trees=true) ;;
       rl-from-midtrain) settings=(--set rl.steps=$steps --set rl.group=4 --set rl.from=midtrain --set rl.lr=0.001 --set rl.kl=0 --set rl.temperature=1) ;;
       sft-labels) settings=(--set sft.epochs=$epochs) ;;
       *) echo "no cell $name: use rl-from-sft, rl-from-trees, rl-from-midtrain or sft-labels" >&2; exit 2 ;;
@@ -95,13 +95,12 @@ for dataset in ${DATASETS:-market beauty sports beauty-time}; do
     for seed in ${SEEDS:-1 2 3}; do
       cell "$dataset" "$name" "${settings[@]}"
       runs+=(--run "$out/$dataset-$seed-$name")
-      case $name in rl-from-trees | sft-labels)
-        if [ -d "$out/$dataset-$seed-rl-from-sft" ]; then runs+=(--against "$out/$dataset-$seed-rl-from-sft"); fi ;;
-      esac
+      case $name in rl-from-trees) other=rl-group-4 ;; sft-labels) other=rl-from-sft ;; *) other= ;; esac # rl-group-4 is a cell of attribution.sh
+      if [ -n "$other" ] && [ -d "$out/$dataset-$seed-$other" ]; then runs+=(--against "$out/$dataset-$seed-$other"); fi
     done
     if [ "${SEEDS:-1 2 3}" = "1 2 3" ]; then
       combined "$results/$dataset-$name" "${runs[@]}"
-      case $name in rl-from-sft | sft-labels) labels "$dataset" ;; esac
+      case $name in rl-from-sft | sft-labels) over_labels "$dataset" ;; esac
     fi
   done
 done

@@ -126,11 +126,12 @@ func (r *Row) compare(j *joint, orders []string, rival string) {
 	if r.Policy == Oracle {
 		return
 	}
-	r.OverOther, r.OtherSpread = over(side{r.Policy, true})
-	if r.Before != "" && !j.othersHave(r.Policy) {
-		if r.OverOther, r.OtherSpread = over(side{r.Before, true}); r.OverOther != nil {
-			r.Other = r.Before
-		}
+	other := r.Policy
+	if r.Before != "" && !j.othersHave(other) {
+		other = r.Before
+	}
+	if r.OverOther, r.OtherSpread = over(side{other, true}); r.OverOther != nil && other != r.Policy {
+		r.Other = other
 	}
 	if r.Policy != rival {
 		r.OverRival, r.RivalSpread = over(side{policy: rival})
