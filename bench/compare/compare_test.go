@@ -69,6 +69,20 @@ func TestRun(t *testing.T) {
 	}
 }
 
+func TestRepetitionsMakeASlowOneOnce(t *testing.T) {
+	asked := map[string]int{}
+	takes := func(name string, seconds float64) contestant {
+		return contestant{name, func(n int) (float64, error) { asked[name]++; return float64(n) * seconds, nil }}
+	}
+	n, err := repetitions([]contestant{takes("slow", 60), takes("quick", .25)}, time.Second)
+	if err != nil || n != 4 {
+		t.Errorf("%d repetitions, error %v, want 4", n, err)
+	}
+	if asked["slow"] != 1 || asked["quick"] != 2 {
+		t.Errorf("asked %v, want the slow one once and the quick one warm", asked)
+	}
+}
+
 func TestRunRestoresTheKernels(t *testing.T) {
 	before := kernel.Active()
 	var repeated int
