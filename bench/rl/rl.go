@@ -38,6 +38,8 @@ func tasks() []task {
 		{"rollout", 16, 228, 4, 24, 1, false},
 		{"update", 16, 228, 4, 24, 1, false},
 		{"step", 64, 228, 16, 24, 4, true}, // as in experiments/rl_lift
+		{"rollout", 64, 228, 16, 24, 1, false},
+		{"update", 64, 228, 16, 24, 4, true},
 		{"step", 64, 228, 4, 24, 4, true},  // as there with rl.group=4
 		{"update", 64, 228, 4, 24, 4, true},
 	}
