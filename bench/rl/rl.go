@@ -40,7 +40,7 @@ func tasks() []task {
 		{"step", 64, 228, 16, 24, 4, true}, // as in experiments/rl_lift
 		{"rollout", 64, 228, 16, 24, 1, false},
 		{"update", 64, 228, 16, 24, 4, true},
-		{"step", 64, 228, 4, 24, 4, true},  // as there with rl.group=4
+		{"step", 64, 228, 4, 24, 4, true}, // as there with rl.group=4
 		{"update", 64, 228, 4, 24, 4, true},
 	}
 }
