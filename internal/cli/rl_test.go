@@ -105,6 +105,18 @@ func TestRLRun(t *testing.T) {
 	if first, _, _ := strings.Cut(string(gr2(t, "eval", "--run", out)), "\n"); !strings.HasPrefix(first, warned) {
 		t.Errorf("the table of gr2 eval begins with %q, want %q", first, warned)
 	}
+	if first, _, _ := strings.Cut(string(gr2(t, "eval", "--run", out, "--probe")), "\n"); !strings.HasPrefix(first, warned) {
+		t.Errorf("the probes begin with %q, want %q", first, warned)
+	}
+	var stage struct {
+		Slates struct {
+			Used       int
+			NoPositive int `json:"no_positive"`
+		}
+	}
+	if err := json.Unmarshal(content(t, out, "rl/training.json"), &stage); err != nil || stage.Slates.Used == 0 || stage.Slates.NoPositive == 0 {
+		t.Errorf("training.json counts %+v (%v), want slates to learn from and requests without a positive", stage.Slates, err)
+	}
 	for _, line := range [][]string{{"run"}, {"train", "rl"}} {
 		var said struct {
 			Warnings  []string

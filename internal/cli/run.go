@@ -244,6 +244,9 @@ for invalid answers, and whether labels or item numbers leak.`,
 			case e.json:
 				return e.print(report)
 			case probe:
+				for _, warning := range report.Warnings {
+					fmt.Fprintln(e.out, warning)
+				}
 				return page.WriteProbes(e.out, report.Probes)
 			}
 			return eval.WriteTable(e.out, report)

@@ -130,15 +130,12 @@ func (w *world) sftUser(s *market.Slate) bool {
 // mid-training did not read, and a part of the validation slates. The rest of
 // the validation slates, up to a bound, chooses the weights.
 func (w *world) policySlates() (training []trainSlate, held []market.Slate, err error) {
-	orders, err := w.orderNames()
+	orders, err := w.policyOrders()
 	if err != nil {
 		return nil, nil, err
 	}
 	o := &w.job.Options.SFT
 	for _, order := range orders {
-		if len(o.Orders) > 0 && !slices.Contains(o.Orders, order) {
-			continue
-		}
 		set, err := w.slates(order)
 		if err != nil {
 			return nil, nil, err
@@ -162,6 +159,32 @@ func (w *world) policySlates() (training []trainSlate, held []market.Slate, err 
 		return cmp.Or(cmp.Compare(w.slateHash(&a), w.slateHash(&b)), strings.Compare(a.ID, b.ID))
 	})
 	return training, held[:min(len(held), o.ValidSlates)], nil
+}
+
+// policyOrders are the incoming orders that the policy learns from.
+func (w *world) policyOrders() ([]string, error) {
+	orders, err := w.orderNames()
+	if only := w.job.Options.SFT.Orders; len(only) > 0 {
+		orders = slices.DeleteFunc(slices.Clone(orders), func(order string) bool { return !slices.Contains(only, order) })
+	}
+	return orders, err
+}
+
+// withoutPositive counts the training requests of these orders whose slate holds no
+// positive.
+func (w *world) withoutPositive() (n int, err error) {
+	orders, err := w.policyOrders()
+	if err != nil {
+		return 0, err
+	}
+	for _, order := range orders {
+		set, err := w.slates(order)
+		if err != nil {
+			return 0, err
+		}
+		n += set.train.Events - len(set.train.Slates)
+	}
+	return n, nil
 }
 
 func (w *world) slateHash(s *market.Slate) uint64 {

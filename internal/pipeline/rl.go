@@ -299,8 +299,11 @@ const warningOf = "WARNING of rl: "
 // rlSlates counts slates.
 type rlSlates struct {
 	Used    int `json:"used"`     // to learn from
-	LeftOut int `json:"left_out"` // without a positive or without a negative
-	Held    int `json:"held"`     // to validate
+	LeftOut int `json:"left_out"` // of those that SFT has, without a negative
+	// NoPositive is the training requests whose slate holds no positive, over the orders
+	// that SFT learns from and users of all stages. The baseline stage keeps none of them.
+	NoPositive int `json:"no_positive"`
+	Held       int `json:"held"` // to validate
 	// Incoming is the N@3 of their incoming order.
 	Incoming float64 `json:"incoming"`
 }
@@ -317,6 +320,10 @@ func (w *world) rlRun(dir string) (run *rl.Run, slates rlSlates, err error) {
 		return nil, slates, err
 	}
 	valid = valid[:min(len(valid), o.ValidSlates)]
+	noPositive, err := w.withoutPositive()
+	if err != nil {
+		return nil, slates, err
+	}
 	cases, leftOut, err := w.rlCases(training)
 	if err != nil {
 		return nil, slates, err
@@ -337,7 +344,7 @@ func (w *world) rlRun(dir string) (run *rl.Run, slates rlSlates, err error) {
 	if len(valid) > 0 {
 		run.Validate = func(ctx context.Context) (train.Validation, error) { return w.validate(ctx, run.Model, valid) }
 	}
-	return run, rlSlates{Used: len(cases), LeftOut: leftOut, Held: len(valid), Incoming: incomingN3(valid)}, nil
+	return run, rlSlates{Used: len(cases), LeftOut: leftOut, NoPositive: noPositive, Held: len(valid), Incoming: incomingN3(valid)}, nil
 }
 
 // rlCases are the slates that hold both classes, with evidence codes, and

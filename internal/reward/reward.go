@@ -13,20 +13,23 @@ type Variant string
 
 const (
 	// Naive is the sum R + alpha F, where R of an invalid answer is that of what
-	// can be read of it, completed by the incoming order. Both hacks pay: a
+	// can be read of it, completed by the incoming order. Between the bounds of R,
+	// and alpha above the upper one. Both hacks pay: a
 	// copy of the incoming order earns all that the legacy ranker got right,
 	// and so does an answer that names a few candidates, or none, and leaves
 	// the rest to the completion. It stands here to be measured against.
 	Naive Variant = "naive"
 	// A is R + alpha F for a valid answer, alpha F alone for a copy of an
-	// incoming order that is not perfect, 0 for an invalid answer (GR2 eq. 7).
+	// incoming order that is not perfect, 0 for an invalid answer (GR2 eq. 7). 0 to
+	// 1 + alpha; under Promotion, where an invalid answer has -1, from there to
+	// (K-1)/K + alpha.
 	A Variant = "a"
 	// B is R, and R + alpha F only where the answer beats the incoming order
 	// (for Promotion: R > 0) or that was already perfect; 0 for an invalid
-	// answer (arXiv:2602.07774).
+	// answer (arXiv:2602.07774). The range is that of A.
 	B Variant = "b"
 	// C is B, but -1 for an invalid answer, which stays in its group
-	// (arXiv:2607.01170, with alpha .2).
+	// (arXiv:2607.01170, with alpha .2). -1 to what A has at most.
 	C Variant = "c"
 )
 

@@ -234,6 +234,26 @@ func TestHacks(t *testing.T) {
 	})
 }
 
+// A valid answer that is no copy earns R, and alpha: always by Naive and A, by B and
+// C where it beats the incoming order or that was perfect (eq. 7, and its relatives).
+func TestRankingsEarnTheirMetric(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r, s := drawReward(t), drawSlate(t)
+		ranking := drawRanking(t, len(s.Grades), "ranking")
+		if slices.Equal(ranking, s.Incoming) {
+			t.Skip("a copy")
+		}
+		want := r.Metric.Of(s, ranking)
+		beats := want > r.Metric.Of(s, s.Incoming)
+		if r.Variant == Naive || r.Variant == A || beats || AUC.Of(s, s.Incoming) == 1 {
+			want += r.Alpha
+		}
+		if have := r.Score(s, Answer{true, ranking}); !near(have.Total, want) || have.Copied {
+			t.Fatalf("%+v of %v over %v: %+v, want a total of %g", r, ranking, s.Incoming, have, want)
+		}
+	})
+}
+
 // A pays alpha for a copy, B and C (by promotion) nothing, unless there was
 // nothing to mend: then all pay in full.
 func TestCopies(t *testing.T) {
