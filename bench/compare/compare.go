@@ -158,8 +158,12 @@ func measure(ctx context.Context, c Case, o Options, peers []*process) (Result, 
 	return result, nil
 }
 
+// slow is longer than peers take to be compiled, which they are before they are
+// asked for a repetition.
+const slow = 30 * time.Second
+
 // repetitions warms the contestants up and returns how often the quickest one
-// fits into a sample.
+// fits into a sample, of those that are not slow.
 func repetitions(contestants []contestant, sample time.Duration) (int, error) {
 	n := 1
 	for _, c := range contestants {
@@ -167,7 +171,7 @@ func repetitions(contestants []contestant, sample time.Duration) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if cold > 10*sample.Seconds() {
+		if cold > max(10*sample, slow).Seconds() {
 			continue // once is a sample, however much quicker it is warm
 		}
 		once, err := c.sample(1)

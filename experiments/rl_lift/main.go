@@ -114,6 +114,9 @@ func main() {
 		log.Fatal(err)
 	}
 	for _, d := range datasets {
+		if d.targets == nil { // the market has no such orders
+			continue
+		}
 		if err := attribute(&table, d.name, d.title); err != nil {
 			log.Fatal(err)
 		}
@@ -236,12 +239,16 @@ func inFirstPlace(out io.Writer) error {
 			if row == nil {
 				return fmt.Errorf("beauty-rl-from-sft: no row of %s on the %s order", policy, t.order)
 			}
-			fmt.Fprintf(out, " %.0f of %d |", row.Metrics["R@1"]*float64(row.N), row.N)
+			fmt.Fprintf(out, " %s |", share(row.Metrics["R@1"], row.N))
 		}
-		came := t.incoming * float64(t.slates)
-		fmt.Fprintf(out, " %.0f of %d | %.0f of %d |\n", came, t.slates, came*(1+t.ceiling[0]/100), t.slates)
+		fmt.Fprintf(out, " %s | %s |\n", share(t.incoming, t.slates), share(t.incoming*(1+t.ceiling[0]/100), t.slates))
 	}
 	return nil
+}
+
+// share is how many of n that is.
+func share(of float64, n int) string {
+	return fmt.Sprintf("%.0f of %d, %.1f%%", of*float64(n), n, 100*of)
 }
 
 // result is a line of the table that has been measured.
@@ -375,6 +382,13 @@ func cellOf(lifts map[string]eval.Lift, spread map[string]float64, metric string
 	return cell
 }
 
+// compared reports whether a report has the policy beside that of other runs, which
+// it has not where these were not there yet.
+func compared(r *eval.Report, policy string) bool {
+	row := r.Find(eval.AllOrders, policy, eval.Conditional, "test")
+	return row == nil || row.OverOther != nil
+}
+
 // attribute writes what each change does to its policy: SFT, or RL where the
 // change is one of RL. The runs it is compared with have the same seeds and slates.
 func attribute(out io.Writer, dataset, title string) error {
@@ -384,7 +398,7 @@ func attribute(out io.Writer, dataset, title string) error {
 		if err != nil {
 			return err
 		}
-		if r == nil {
+		if r == nil || !compared(r, c.policy) {
 			continue
 		}
 		fmt.Fprintf(&rows, "| %s | %s | %s |", strings.ToUpper(c.policy), c.title, strings.Trim(fmt.Sprint(r.Seeds), "[]"))

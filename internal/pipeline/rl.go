@@ -299,9 +299,10 @@ const warningOf = "WARNING of rl: "
 // rlSlates counts slates.
 type rlSlates struct {
 	Used    int `json:"used"`     // to learn from
-	LeftOut int `json:"left_out"` // of those that SFT has, without a negative
-	// NoPositive is the training requests whose slate holds no positive, over the orders
-	// that SFT learns from and users of all stages. The baseline stage keeps none of them.
+	LeftOut int `json:"left_out"` // of the slates of this stage, without a negative
+	// NoPositive is the requests of the split's training part whose slate holds no
+	// positive, of all users, in all orders that SFT learns from. The baseline stage keeps
+	// no slate of them.
 	NoPositive int `json:"no_positive"`
 	Held       int `json:"held"` // to validate
 	// Incoming is the N@3 of their incoming order.
