@@ -5,7 +5,8 @@
 # DATASETS). SFT learns from a teacher alone; sft-labels learns from labels after it, of about as many slates as
 # rl-from-sft has rewards of: what they are worth without RL. A seed draws the run, and the market with it.
 # CELLS names some of the cells. FOLDER keeps the runs, and gr2 goes on where they were, or with what a changed setting touches; a new FOLDER begins anew. What is put
-# together, and the table, is of the seeds 1 2 3.
+# together, and the table, is of the seeds 1 2 3. RL by trees is compared with the cell rl-group-4 of attribution.sh: for that, run attribution.sh
+# with CELLS=rl-group-4 between rl-from-sft and rl-from-trees.
 # Usage: [GR2_DATA=...] experiments/rl_lift/run.sh [FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
